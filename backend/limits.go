@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -31,11 +32,11 @@ func (l Limits) CheckKey(key string) error {
 	case key == "":
 		return Errorf(Invalid, "", "the key is empty; give a key of 1 to %d bytes", l.MaxKeySize)
 	case len(key) > l.MaxKeySize:
-		return Errorf(TooLarge, key[:32]+"...", "the key has %d bytes and may have %d", len(key), l.MaxKeySize)
+		return Errorf(TooLarge, strings.ToValidUTF8(key[:min(32, len(key))], "")+"...", "the key has %d bytes and may have %d", len(key), l.MaxKeySize)
 	case key[0] == '/':
 		return Errorf(Invalid, key, "a key must not begin with '/'; leave the slash out")
 	case !utf8.ValidString(key):
-		return Errorf(Invalid, key, "a key must be valid UTF-8; encode binary keys, for example as hex")
+		return Errorf(Invalid, strings.ToValidUTF8(key, "\ufffd"), "a key must be valid UTF-8; encode binary keys, for example as hex")
 	}
 	for i, r := range key {
 		if unicode.IsControl(r) {

@@ -1,0 +1,123 @@
+package register
+
+import (
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// Forwarding hands an operation to another node, the proposer, which keeps the
+// changes of a key in one queue. What must never happen is that a late proposer
+// applies an operation which its origin has meanwhile settled by itself. Clocks
+// can not rule that out, ballots can: the proposer may use only ballots up to
+// Until, and the origin takes an operation back only at ballots above it. Then
+// any Accept of the proposer is either found by the origin's round or refused by
+// a quorum that promised it.
+
+// forward sends o to an owner and waits for its answer.
+func (s *Shard) forward(o *op, to ring.Node) {
+	o.to, o.forward, o.began = to, s.number(), s.now.Mono
+	o.forwards++
+	if o.change.writes() && o.forwards > 1 {
+		// A fresh window, also for the name: the last proposer never used it.
+		ts, ok := s.issue(1, func() { s.enqueue(o) })
+		if !ok {
+			o.forward = 0
+			return
+		}
+		o.id = OpID{Time: ts, Node: s.cfg.Self}
+	}
+	var until uint64
+	if o.change.writes() {
+		until = o.id.Time + ticks(s.cfg.Window)
+	}
+	o.until = until
+	var timeout time.Duration
+	if o.expiry.place != 0 {
+		timeout = max(o.expiry.at-s.now.Mono, 1)
+	}
+	s.forwards[o.forward] = o
+	n := o.forward
+	s.timers.set(&o.waiting, s.now.Mono+s.patience(), func() {
+		s.answer = min(2*s.answer+s.cfg.ForwardMin/4, s.cfg.ForwardMax)
+		s.avoid(to)
+		s.forwardFailed(n, true)
+	})
+	s.send(to, Message{Kind: MsgForward, Key: o.key, Round: n, Op: o.id, Until: until, Timeout: timeout, Change: o.change})
+}
+
+// patience is how long to wait for another proposer.
+func (s *Shard) patience() time.Duration {
+	return min(max(4*s.answer, s.cfg.ForwardMin), s.cfg.ForwardMax)
+}
+
+// avoid passes a silent node over for a while.
+func (s *Shard) avoid(node ring.Node) {
+	p := s.peers[node]
+	p.avoid = s.now.Mono + s.cfg.Avoid
+	s.peers[node] = p
+}
+
+// forwardFailed takes an operation back. With delivered the proposer may have
+// it, so that from here on it is in doubt.
+func (s *Shard) forwardFailed(number uint64, delivered bool) {
+	o := s.forwards[number]
+	if o == nil {
+		return
+	}
+	s.takeBack(o)
+	if !o.change.writes() {
+		s.dispatchAgain(o)
+		return
+	}
+	if delivered {
+		o.doubt = true
+		s.passWindow(o.until)
+	}
+	o.until = 0
+	s.dispatchAgain(o)
+}
+
+func (s *Shard) takeBack(o *op) {
+	delete(s.forwards, o.forward)
+	s.timers.stop(&o.waiting)
+	o.forward = 0
+}
+
+func (s *Shard) dispatchAgain(o *op) {
+	if o.doubt || o.forwards >= maxForwards {
+		s.enqueue(o)
+		return
+	}
+	s.dispatch(o)
+}
+
+// passWindow moves the clock beyond a window that was given away.
+func (s *Shard) passWindow(until uint64) {
+	if holds(ruleWindow) {
+		s.clock.last = max(s.clock.last, until)
+	}
+}
+
+// onForward runs an operation for another node.
+func (s *Shard) onForward(from ring.Node, m *Message) {
+	if m.Change.writes() && (m.Op.IsZero() || m.Op.Time > m.Time || m.Until <= m.Op.Time) {
+		return // no origin sends this
+	}
+	s.submit(&op{origin: from, askRound: m.Round, key: m.Key, id: m.Op, change: m.Change, until: m.Until}, m.Timeout)
+}
+
+func (s *Shard) onResult(m *Message) {
+	o := s.forwards[m.Round]
+	if o == nil {
+		return // taken back meanwhile
+	}
+	s.answer += (s.now.Mono - o.began - s.answer) / 8
+	s.takeBack(o)
+	s.finish(o, m.Result)
+}
+
+// onExpired: the proposer gave up because the window had closed.
+func (s *Shard) onExpired(m *Message) {
+	s.forwardFailed(m.Round, m.Doubt)
+}

@@ -1,0 +1,126 @@
+package register
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// MessageKind is what a Message says. Kinds travel and never change their
+// meaning.
+type MessageKind uint8
+
+// The kinds. A message that asks is followed by those that answer it.
+const (
+	// MsgPrepare asks an acceptor to promise Ballot.
+	MsgPrepare MessageKind = 1 + iota
+	// MsgPromise promises Ballot and reports the accepted Cell.
+	MsgPromise
+	// MsgAccept asks an acceptor to accept Cell, at its ballot, and to promise
+	// Next. It is never repeated and never doubled by the transport, so that a
+	// MsgRefuse means it was never taken.
+	MsgAccept
+	// MsgAccepted says that the cell at Ballot is durable, and that Next is
+	// promised unless it is zero.
+	MsgAccepted
+	// MsgRefuse refuses a Prepare or an Accept; Ballot is what was promised.
+	MsgRefuse
+	// MsgRead asks for the accepted cell, with Digest for its ballot alone.
+	MsgRead
+	// MsgCell answers a Read.
+	MsgCell
+	// MsgForward asks an owner to run Change as operation Op. It may propose it
+	// only at ballots up to Until. It is never repeated and never doubled.
+	MsgForward
+	// MsgResult answers a Forward with a Result.
+	MsgResult
+	// MsgExpired answers a Forward whose window closed before it ended; Doubt
+	// says whether it may have been sent to acceptors.
+	MsgExpired
+	// MsgStale says that the message came from another epoch.
+	MsgStale
+	// MsgDrift says that the sender's clock is too far ahead.
+	MsgDrift
+)
+
+var messageNames = [...]string{
+	MsgPrepare: "prepare", MsgPromise: "promise", MsgAccept: "accept", MsgAccepted: "accepted", MsgRefuse: "refuse",
+	MsgRead: "read", MsgCell: "cell", MsgForward: "forward", MsgResult: "result", MsgExpired: "expired",
+	MsgStale: "stale", MsgDrift: "drift",
+}
+
+func (k MessageKind) String() string {
+	if int(k) < len(messageNames) && messageNames[k] != "" {
+		return messageNames[k]
+	}
+	return fmt.Sprintf("message %d", uint8(k))
+}
+
+// Message is everything that shards say to each other, as one flat struct. Which
+// fields matter depends on Kind.
+type Message struct {
+	Kind MessageKind
+	Key  string
+	// Epoch is the sender's configuration.
+	Epoch uint64
+	// Round is the asker's number of what it asks about; answers repeat it.
+	Round uint64
+	// Time is the sender's clock.
+	Time uint64
+	// Ballot: see Kind.
+	Ballot Ballot
+	// Next: see MsgAccept.
+	Next Ballot
+	// Digest: the cell's value is left out.
+	Digest bool
+	// Cell is what was accepted, or is to be.
+	Cell Cell
+	// Op, Until, Timeout and Change belong to a Forward.
+	Op      OpID
+	Until   uint64
+	Timeout time.Duration
+	Change  Change
+	// Doubt belongs to an Expired.
+	Doubt bool
+	// Result belongs to a Result; its token is not sent.
+	Result Result
+}
+
+// Envelope is a message with its addressee.
+type Envelope struct {
+	To  ring.Node
+	Msg Message
+}
+
+// Write is something to make durable: a cell, or the shard's mark.
+type Write struct {
+	// Seq numbers the writes of a shard from 1, in order.
+	Seq uint64
+	// Key and Cell: the cell is now what this acceptor has accepted.
+	Key  string
+	Cell Cell
+	// Mark, when not nil, is written instead of a cell.
+	Mark *Mark
+}
+
+// Mark is what a shard keeps durable besides cells.
+type Mark struct {
+	// HighWater bounds every ballot that the node issued and every promise it
+	// made: after a restart no promise above it can have existed.
+	HighWater uint64
+}
+
+// Ready is what a Shard hands out. Writes are to be made durable in their order;
+// Messages and Results may be delivered at once, also before the writes are
+// durable: what depends on a write is held back until Synced reports it.
+type Ready struct {
+	Writes   []Write
+	Messages []Envelope
+	Results  []Result
+}
+
+// Empty reports whether there is nothing to do.
+func (r *Ready) Empty() bool {
+	return len(r.Writes) == 0 && len(r.Messages) == 0 && len(r.Results) == 0
+}

@@ -1,0 +1,155 @@
+package register
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// The encoding of a message. Every message begins with version, kind, key (length
+// and bytes), epoch, round and time; the fields of its kind follow. A cell or a
+// change comes last, so that its data needs no length.
+const messageVersion = 1
+
+// AppendMessage appends the encoding of m to dst.
+func AppendMessage(dst []byte, m *Message) []byte {
+	dst = append(dst, messageVersion, byte(m.Kind))
+	dst = binary.AppendUvarint(dst, uint64(len(m.Key)))
+	dst = append(dst, m.Key...)
+	dst = binary.AppendUvarint(dst, m.Epoch)
+	dst = binary.AppendUvarint(dst, m.Round)
+	dst = binary.AppendUvarint(dst, m.Time)
+	switch m.Kind {
+	case MsgPrepare, MsgRefuse:
+		dst = appendBallot(dst, m.Ballot)
+	case MsgAccepted:
+		dst = appendBallot(dst, m.Ballot)
+		dst = appendBallot(dst, m.Next)
+	case MsgPromise:
+		dst = appendBallot(dst, m.Ballot)
+		dst = appendBallot(dst, m.Cell.Accepted)
+		dst = appendValue(dst, &m.Cell.Value)
+	case MsgAccept:
+		dst = appendBallot(dst, m.Next)
+		dst = appendBallot(dst, m.Cell.Accepted)
+		dst = appendValue(dst, &m.Cell.Value)
+	case MsgRead:
+		dst = appendBool(dst, m.Digest)
+	case MsgCell:
+		dst = appendBool(dst, m.Digest)
+		dst = appendBallot(dst, m.Cell.Accepted)
+		if !m.Digest {
+			dst = appendValue(dst, &m.Cell.Value)
+		}
+	case MsgForward:
+		dst = appendBallot(dst, m.Op)
+		dst = binary.AppendUvarint(dst, m.Until)
+		dst = binary.AppendUvarint(dst, uint64(m.Timeout))
+		dst = append(dst, byte(m.Change.Kind))
+		dst = binary.AppendUvarint(dst, m.Change.Flags)
+		dst = appendBool(dst, m.Change.If)
+		dst = binary.AppendUvarint(dst, m.Change.Index)
+		dst = append(dst, m.Change.Data...)
+	case MsgResult:
+		dst = append(dst, byte(m.Result.Outcome))
+		dst = binary.AppendUvarint(dst, m.Result.Index)
+		dst = binary.AppendUvarint(dst, uint64(m.Result.Answered))
+		dst = binary.AppendUvarint(dst, uint64(m.Result.Owners))
+		dst = appendValue(dst, &m.Result.Value)
+	case MsgExpired:
+		dst = appendBool(dst, m.Doubt)
+	case MsgStale, MsgDrift:
+	default:
+		panic(fmt.Sprintf("register: encoding %v", m.Kind))
+	}
+	return dst
+}
+
+// DecodeMessage reads what AppendMessage wrote. Data in the message are slices
+// of b.
+func DecodeMessage(b []byte) (Message, error) {
+	var m Message
+	d := decoder{b: b}
+	if v := d.byte(); d.err == nil && v != messageVersion {
+		return m, fmt.Errorf("register: message of encoding version %d; this build reads version %d", v, messageVersion)
+	}
+	m.Kind = MessageKind(d.byte())
+	m.Key = string(d.bytes(d.uvarint()))
+	m.Epoch = d.uvarint()
+	m.Round = d.uvarint()
+	m.Time = d.time()
+	switch m.Kind {
+	case MsgPrepare, MsgRefuse:
+		m.Ballot = d.ballot()
+	case MsgAccepted:
+		m.Ballot = d.ballot()
+		m.Next = d.ballot()
+	case MsgPromise:
+		m.Ballot = d.ballot()
+		m.Cell = d.cell()
+	case MsgAccept:
+		m.Next = d.ballot()
+		m.Cell = d.cell()
+		m.Ballot = m.Cell.Accepted
+	case MsgRead:
+		m.Digest = d.bool()
+	case MsgCell:
+		if m.Digest = d.bool(); m.Digest {
+			m.Cell.Accepted = d.ballot()
+		} else {
+			m.Cell = d.cell()
+		}
+	case MsgForward:
+		m.Op = d.ballot()
+		m.Until = d.time()
+		m.Timeout = time.Duration(d.uvarint() & (1<<63 - 1))
+		m.Change = d.change()
+	case MsgResult:
+		m.Result.Outcome = Outcome(d.byte())
+		m.Result.Index = d.time()
+		m.Result.Answered = int(d.byte())
+		m.Result.Owners = int(d.byte())
+		m.Result.Value = d.value()
+	case MsgExpired:
+		m.Doubt = d.bool()
+	case MsgStale, MsgDrift:
+	default:
+		d.fail(fmt.Errorf("unknown kind %d; a newer build sent this", m.Kind))
+	}
+	if d.err != nil {
+		return Message{}, fmt.Errorf("register: message of %d bytes: %w", len(b), d.err)
+	}
+	return m, nil
+}
+
+func appendBool(dst []byte, v bool) []byte {
+	if v {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
+func (d *decoder) bool() bool {
+	switch v := d.byte(); v {
+	case 0:
+		return false
+	case 1:
+		return true
+	default:
+		d.fail(fmt.Errorf("%d is no truth value", v))
+		return false
+	}
+}
+
+func (d *decoder) cell() Cell { return Cell{Accepted: d.ballot(), Value: d.value()} }
+
+func (d *decoder) change() Change {
+	c := Change{Kind: Kind(d.byte()), Flags: d.uvarint(), If: d.bool(), Index: d.time()}
+	if c.Kind < Identity || c.Kind > Pop {
+		d.fail(fmt.Errorf("unknown change %d; a newer build sent this", c.Kind))
+	}
+	if d.err == nil && len(d.b) > 0 {
+		c.Data = d.b[:len(d.b):len(d.b)]
+	}
+	return c
+}

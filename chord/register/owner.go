@@ -1,0 +1,94 @@
+package register
+
+import "github.com/chord-plugin/chord-plugin/chord/ring"
+
+// This file is the shard as an owner: how it answers Prepare, Accept and Read.
+
+// load returns what this acceptor has accepted for key, and the write that makes
+// it durable (one that already is when nothing is pending).
+func (s *Shard) load(key string) (c Cell, seq uint64, ok bool) {
+	if p, there := s.pending[key]; there {
+		return p.cell, p.seq, true
+	}
+	c, err := s.cfg.Cells.Load(key)
+	if err != nil {
+		s.err = err
+		return Cell{}, 0, false
+	}
+	return c, 0, true
+}
+
+// owns reports whether this node is an acceptor of key.
+func (s *Shard) owns(key string) bool {
+	if s.cfg.Cells == nil {
+		return false
+	}
+	g := s.placement.Group(key)
+	return g.Index(s.cfg.Self) >= 0
+}
+
+func (s *Shard) onPrepare(from ring.Node, m *Message) {
+	if !s.owns(m.Key) {
+		return
+	}
+	if m.Ballot.Time > s.reserved {
+		// The promise must be below a durable mark before anybody hears of it.
+		s.reserve(m.Ballot.Time)
+		again := *m
+		s.parked = append(s.parked, func() { s.onPrepare(from, &again) })
+		return
+	}
+	cell, seq, ok := s.load(m.Key)
+	if !ok {
+		return
+	}
+	promised, ok := s.acceptor.prepare(m.Key, m.Ballot, cell.Accepted)
+	if !ok {
+		s.send(from, Message{Kind: MsgRefuse, Key: m.Key, Round: m.Round, Ballot: promised})
+		return
+	}
+	s.sendAfter(seq, from, Message{Kind: MsgPromise, Key: m.Key, Round: m.Round, Ballot: m.Ballot, Cell: cell})
+}
+
+func (s *Shard) onAccept(from ring.Node, m *Message) {
+	if !s.owns(m.Key) {
+		return
+	}
+	cell, _, ok := s.load(m.Key)
+	if !ok {
+		return
+	}
+	b := m.Cell.Accepted
+	next := m.Next
+	if next.Time > s.reserved {
+		// No promise above the durable mark; the proposer can do without.
+		s.reserve(next.Time)
+		next = Ballot{}
+	}
+	promised, ok := s.acceptor.accept(m.Key, b, cell.Accepted, next)
+	if !ok {
+		s.send(from, Message{Kind: MsgRefuse, Key: m.Key, Round: m.Round, Ballot: promised})
+		return
+	}
+	if b.Less(cell.Accepted) && holds(ruleAcceptedPromises) {
+		panic("register: accepting " + b.String() + " below " + cell.Accepted.String() + " for key " + m.Key)
+	}
+	seq := s.write(Write{Key: m.Key, Cell: m.Cell})
+	s.pending[m.Key] = pendingCell{m.Cell, seq}
+	s.sendAfter(seq, from, Message{Kind: MsgAccepted, Key: m.Key, Round: m.Round, Ballot: b, Next: next})
+}
+
+func (s *Shard) onRead(from ring.Node, m *Message) {
+	if !s.owns(m.Key) {
+		return
+	}
+	cell, seq, ok := s.load(m.Key)
+	if !ok {
+		return
+	}
+	reply := Message{Kind: MsgCell, Key: m.Key, Round: m.Round, Digest: m.Digest, Cell: cell}
+	if m.Digest {
+		reply.Cell.Value = Value{}
+	}
+	s.sendAfter(seq, from, reply)
+}

@@ -1,0 +1,108 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// faults breaks things at random until the workload ends, then mends them.
+type faults struct {
+	sim                *Sim
+	crash, cut, clocks bool
+	until              time.Duration
+}
+
+func (f *faults) run() {
+	k := f.sim.kernel
+	if k.now > f.until {
+		f.mend()
+		return
+	}
+	if f.crash && k.chance(0.4) {
+		f.crashOne()
+	}
+	if f.cut && k.chance(0.3) {
+		f.recut()
+	}
+	if f.clocks && k.chance(0.2) {
+		n := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]
+		n.skew += k.between(-2*time.Second, 2*time.Second) // also backwards
+	}
+	f.rumour()
+	k.after(k.between(f.sim.calm/4, f.sim.calm), f.run)
+}
+
+func (f *faults) crashOne() {
+	k := f.sim.kernel
+	n := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]
+	if !n.up {
+		return
+	}
+	n.crash()
+	f.sim.stats.Crashes++
+	down := k.between(time.Millisecond, 800*time.Millisecond)
+	if k.chance(0.3) {
+		down = k.between(0, 5*time.Millisecond)
+	}
+	k.after(down, func() {
+		if !n.up {
+			n.start()
+		}
+	})
+}
+
+// recut heals all cuts, or draws a new line through the nodes; some links across
+// it keep working, some one way only.
+func (f *faults) recut() {
+	k := f.sim.kernel
+	clear(f.sim.network.cut)
+	if k.chance(0.5) {
+		return
+	}
+	f.sim.stats.Cuts++
+	side := k.rng.Uint64()
+	for i, a := range f.sim.nodes {
+		for j, b := range f.sim.nodes {
+			if side>>i&1 != side>>j&1 && k.chance(0.8) {
+				f.sim.network.cut[[2]ring.Node{a.id, b.id}] = true
+			}
+		}
+	}
+}
+
+// rumour tells one node that another is gone or back, true or not: failure
+// detection only ever orders whom to ask first.
+func (f *faults) rumour() {
+	k := f.sim.kernel
+	a, b := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))], f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]
+	if !a.up || a == b {
+		return
+	}
+	up := b.up && !f.sim.network.cut[[2]ring.Node{a.id, b.id}]
+	if k.chance(0.1) {
+		up = !up
+	}
+	id := b.id
+	a.do(func(now register.Now) { a.shard.Reachable(now, id, up) })
+}
+
+// mend ends all faults and lets everybody know.
+func (f *faults) mend() {
+	clear(f.sim.network.cut)
+	f.sim.network.loss, f.sim.network.late = 0, 0
+	for _, n := range f.sim.nodes {
+		if !n.up {
+			n.start()
+		}
+	}
+	for _, a := range f.sim.nodes {
+		for _, b := range f.sim.nodes {
+			if a != b {
+				id := b.id
+				a.do(func(now register.Now) { a.shard.Reachable(now, id, true) })
+			}
+		}
+	}
+}

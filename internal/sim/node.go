@@ -1,0 +1,110 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// node is one process: a shard, its disk and its clock. A client has no disk and
+// a new identity at each start.
+type node struct {
+	sim   *Sim
+	name  string
+	id    ring.Node
+	up    bool
+	boot  int
+	disk  *disk
+	shard *register.Shard
+	skew  time.Duration
+	rate  float64 // of the wall clock
+	calls map[uint64]func(register.Result)
+	token uint64
+	tick  time.Duration // when the next Tick is due
+}
+
+func (n *node) start() {
+	n.up = true
+	n.boot++
+	n.calls = map[uint64]func(register.Result){}
+	n.tick = 0
+	cfg := n.sim.register
+	cfg.Rand = rand.New(rand.NewPCG(n.sim.kernel.rng.Uint64(), 1))
+	if n.disk == nil {
+		delete(n.sim.network.nodes, n.id)
+		n.id = ring.NodeID(fmt.Appendf(nil, "%s/%d/%d", n.name, n.boot, n.sim.seed)).Node()
+		n.sim.network.nodes[n.id] = n
+	} else {
+		cfg.Cells = n.disk
+		cfg.Mark = n.disk.mark
+	}
+	cfg.Self = n.id
+	n.shard = register.NewShard(cfg, n.sim.placement)
+}
+
+func (n *node) crash() {
+	n.up = false
+	if n.disk != nil {
+		n.disk.crash()
+	}
+	n.shard = nil
+	for _, t := range sortedTokens(n.calls) {
+		n.calls[t](register.Result{Outcome: register.Unknown}) // the caller never hears
+	}
+	n.calls = nil
+}
+
+func (n *node) time() register.Now {
+	now := n.sim.kernel.now
+	wall := n.sim.began.Add(time.Duration(float64(now)*n.rate) + n.skew)
+	return register.Now{Mono: now, Wall: register.Timestamp(wall)}
+}
+
+// do gives the shard an input and carries out what follows.
+func (n *node) do(input func(now register.Now)) {
+	input(n.time())
+	r := n.shard.Ready()
+	if n.disk != nil && len(r.Writes) > 0 {
+		n.disk.write(r.Writes)
+	}
+	for _, env := range r.Messages {
+		n.sim.network.send(n, env)
+	}
+	for _, res := range r.Results {
+		done := n.calls[res.Token]
+		delete(n.calls, res.Token)
+		done(res)
+	}
+	if !n.up {
+		return
+	}
+	if at, ok := n.shard.Deadline(); ok && (n.tick == 0 || at < n.tick) {
+		n.tick = at
+		boot := n.boot
+		n.sim.kernel.after(max(at-n.sim.kernel.now, 0), func() {
+			if n.up && n.boot == boot && n.tick == at {
+				n.tick = 0
+				n.do(n.shard.Tick)
+			}
+		})
+	}
+}
+
+// submit begins a change; done is called once, also when the node crashes.
+func (n *node) submit(key string, c register.Change, timeout time.Duration, done func(register.Result)) (token uint64) {
+	n.token++
+	token = n.token
+	n.calls[token] = done
+	n.do(func(now register.Now) { n.shard.Submit(now, token, key, c, timeout) })
+	return token
+}
+
+func (n *node) read(key string, stale bool, timeout time.Duration, done func(register.Result)) {
+	n.token++
+	token := n.token
+	n.calls[token] = done
+	n.do(func(now register.Now) { n.shard.Read(now, token, key, stale, timeout) })
+}

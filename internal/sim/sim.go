@@ -1,0 +1,169 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// Options choose what one run does; the seed decides the rest.
+type Options struct {
+	// Seed decides everything that is random.
+	Seed uint64
+	// Duration is how long clients and faults run, in simulated time.
+	Duration time.Duration
+	// Hot runs more clients on one or two keys, with crashes every few
+	// milliseconds and tables of promises that overflow.
+	Hot bool
+}
+
+// Stats count what happened in a run.
+type Stats struct {
+	Operations, Failed, Unknown, Messages, Lost, Crashes, Cuts int
+	// Undecided runs have a history that the checker gave up on in time.
+	Undecided int
+}
+
+// Add sums up.
+func (s *Stats) Add(o Stats) {
+	s.Operations += o.Operations
+	s.Failed += o.Failed
+	s.Unknown += o.Unknown
+	s.Messages += o.Messages
+	s.Lost += o.Lost
+	s.Crashes += o.Crashes
+	s.Cuts += o.Cuts
+	s.Undecided += o.Undecided
+}
+
+// Sim is one run.
+type Sim struct {
+	seed      uint64
+	kernel    *kernel
+	network   *network
+	nodes     []*node
+	placement *ring.Placement
+	register  register.Config
+	keys      []string
+	think     time.Duration // longest pause of a client
+	calm      time.Duration // longest pause between faults
+	began     time.Time
+	nextData  int
+	history   []porcupine.Operation
+	stats     Stats
+}
+
+// settle is how long after the last fault everything must have ended. The
+// longest timeout of an operation is well below it.
+const settle = 20 * time.Second
+
+// Run runs one simulation to its end and judges it.
+func Run(o Options) (Stats, error) {
+	k := &kernel{rng: rand.New(rand.NewPCG(o.Seed, 0x6368))}
+	s := &Sim{seed: o.Seed, kernel: k, think: 60 * time.Millisecond, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
+	s.network = &network{k: k, nodes: map[ring.Node]*node{}, cut: map[[2]ring.Node]bool{}, stats: &s.stats, late: 0.02}
+	s.network.loss = []float64{0, 0.01, 0.05, 0.15}[k.rng.IntN(4)]
+	s.register = register.Config{
+		MaxPromises: 2 + k.rng.IntN(6),
+		MarkStep:    k.between(50*time.Millisecond, time.Second),
+		Attempt:     k.between(60*time.Millisecond, 300*time.Millisecond),
+		ForwardMin:  k.between(30*time.Millisecond, 100*time.Millisecond),
+		Window:      k.between(20*time.Millisecond, 500*time.Millisecond),
+		Avoid:       k.between(50*time.Millisecond, time.Second),
+		Hedge:       k.between(10*time.Millisecond, 40*time.Millisecond),
+	}
+	s.keys = []string{"a", "b", "c", "d", "e", "f"}[:1+k.rng.IntN(6)]
+	clients := 4
+	if o.Hot {
+		clients = 8
+		s.keys = s.keys[:min(2, len(s.keys))]
+		s.calm = 30 * time.Millisecond
+		s.think = 10 * time.Millisecond
+		s.register.MaxPromises = 1
+	}
+	s.populate()
+	f := &faults{sim: s, crash: k.chance(0.7), cut: k.chance(0.6), clocks: k.chance(0.5), until: o.Duration}
+	f.run()
+	for id := range clients {
+		c := &client{sim: s, id: id, until: o.Duration, seen: map[string]version{}}
+		c.run()
+	}
+	for k.step(o.Duration + settle) {
+	}
+	if err := s.settled(); err != nil {
+		return s.stats, err
+	}
+	if err := s.lastReads(o.Duration + 2*settle); err != nil {
+		return s.stats, err
+	}
+	decided, err := judge(s.history)
+	if !decided {
+		s.stats.Undecided++
+	}
+	return s.stats, err
+}
+
+// populate makes a ring of fixed membership, and up to two clients beside it.
+func (s *Sim) populate() {
+	k := s.kernel
+	members := 1 + k.rng.IntN(7)
+	cfg := &ring.Configuration{RingID: "00000000000000000000000000000001", Epoch: 1, Level: ring.Level}
+	cfg.New.Replicas = []int{1, 3, 3, 5, 5, 5}[k.rng.IntN(6)]
+	for i := range members + k.rng.IntN(3) {
+		id := ring.NodeID(fmt.Appendf(nil, "node %d of %d", i, s.seed))
+		n := &node{sim: s, name: fmt.Sprint(i), id: id.Node(), rate: 1 + (k.rng.Float64()-0.5)/100, skew: k.between(-5*time.Second, 5*time.Second)}
+		if i < members {
+			n.disk = &disk{node: n, cells: map[string]register.Cell{}}
+			cfg.New.Members = append(cfg.New.Members, ring.Member{ID: id, Name: n.name, Tokens: 8})
+			s.network.nodes[n.id] = n
+		}
+		s.nodes = append(s.nodes, n)
+	}
+	cfg.Sort()
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	s.placement = ring.NewPlacement(cfg)
+	for _, n := range s.nodes {
+		n.start()
+	}
+}
+
+// settled checks that everything ended once the faults had stopped.
+func (s *Sim) settled() error {
+	for _, n := range s.nodes {
+		if b := n.shard.Busy(); b > 0 {
+			return fmt.Errorf("node %s still has %d operations %v after the last fault", n.name, b, settle)
+		}
+	}
+	return nil
+}
+
+// lastReads reads every key at every node, without faults.
+func (s *Sim) lastReads(limit time.Duration) error {
+	want, got := 0, 0
+	for i, n := range s.nodes {
+		for _, key := range s.keys {
+			want++
+			call := s.kernel.now
+			n.read(key, false, 5*time.Second, func(res register.Result) {
+				if res.Outcome == register.Done {
+					got++
+					v := versionOf(&res.Value)
+					s.record(100+i, call, input{kind: opGet, key: key}, output{data: v.data, index: v.index})
+				}
+			})
+		}
+	}
+	for s.kernel.step(limit) {
+	}
+	if got != want {
+		return fmt.Errorf("of %d reads after all faults had ended only %d succeeded", want, got)
+	}
+	return nil
+}

@@ -1,0 +1,15 @@
+package plugin_test
+
+import (
+	"testing"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/backendtest"
+)
+
+// The whole contract holds through a real plugin process.
+func TestConformance(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) backend.Backend {
+		return open(t, nil)
+	})
+}

@@ -1,0 +1,178 @@
+// Command testplugin is the plugin that the tests of package plugin load: the
+// memory backend, with keys at which it misbehaves on purpose.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/memory"
+	"github.com/chord-plugin/chord-plugin/plugin"
+)
+
+func main() {
+	if !plugin.Launched() {
+		fmt.Fprint(os.Stderr, plugin.NotAPluginText)
+		os.Exit(1)
+	}
+	if err := plugin.Serve(plugin.ServeConfig{Open: open, Version: "test 1.2"}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if linger.Load() {
+		select {}
+	}
+}
+
+// linger keeps the process although it does not serve any more.
+var linger atomic.Bool
+
+// open knows these names of the configuration: "max_value_size"; "closed_file",
+// a file to write when the backend is closed; "admin", which announces an
+// operator's interface when it is "true"; "linger", which keeps the process when
+// it has ended serving, if it is "true"; "open", which makes opening "fail",
+// "wait" or "exit"; "close", which makes closing "fail" or "wait".
+func open(ctx context.Context, config map[string]string) (backend.Backend, backend.Admin, error) {
+	limits := backend.DefaultLimits()
+	m := &misbehaving{config: config, ended: make(chan struct{})}
+	for name, value := range config {
+		switch name {
+		case "max_value_size":
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return nil, nil, backend.Errorf(backend.Invalid, "", "max_value_size is %q and must be a number", value)
+			}
+			limits.MaxValueSize = n
+		case "linger":
+			linger.Store(value == "true")
+		case "closed_file", "admin", "open", "close":
+		default:
+			return nil, nil, backend.Errorf(backend.Invalid, "", "there is no setting %q", name)
+		}
+	}
+	switch config["open"] {
+	case "fail":
+		return nil, nil, fmt.Errorf("the disk is on fire")
+	case "wait":
+		<-ctx.Done()
+		return nil, nil, ctx.Err()
+	case "exit":
+		os.Exit(3)
+	}
+	m.Store = memory.New(limits)
+	if config["admin"] == "true" {
+		return m, operator{}, nil
+	}
+	return m, nil, nil
+}
+
+// misbehaving is a memory store with special keys.
+type misbehaving struct {
+	*memory.Store
+	config map[string]string
+
+	// begun and given count the calls that hung and those that their context
+	// ended.
+	begun, given atomic.Int64
+	once         sync.Once
+	ended        chan struct{}
+}
+
+// Get reads special keys: "hangs" are the counts of calls that hung and were
+// given up, "env/NAME" is an environment variable, "env" how many there are.
+func (m *misbehaving) Get(ctx context.Context, key string, opts backend.GetOptions) (*backend.Entry, error) {
+	name, isEnv := strings.CutPrefix(key, "env/")
+	switch {
+	case key == "hangs":
+		return &backend.Entry{Key: key, Value: fmt.Appendf(nil, "%d %d", m.begun.Load(), m.given.Load())}, nil
+	case isEnv:
+		if value, ok := os.LookupEnv(name); ok {
+			return &backend.Entry{Key: key, Value: []byte(value)}, nil
+		}
+		return nil, nil
+	}
+	if err := m.misbehave(ctx, key, backend.NoQuorum); err != nil {
+		return nil, err
+	}
+	return m.Store.Get(ctx, key, opts)
+}
+
+func (m *misbehaving) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) (uint64, error) {
+	if err := m.misbehave(ctx, key, backend.UnknownOutcome); err != nil {
+		return 0, err
+	}
+	return m.Store.Put(ctx, key, value, opts)
+}
+
+// misbehave does what a key's name says: "error/N" fails with code N, "plain"
+// with an error that is not of the contract, "crash" ends the process, "hang"
+// waits for the context, "deaf" waits for the end of the backend.
+func (m *misbehaving) misbehave(ctx context.Context, key string, late backend.Code) error {
+	code, isError := strings.CutPrefix(key, "error/")
+	switch {
+	case isError:
+		n, err := strconv.ParseUint(code, 10, 32)
+		if err != nil {
+			return backend.Errorf(backend.Invalid, key, "not a code: %w", err)
+		}
+		return &backend.Error{Code: backend.Code(n), Key: key, Message: "as \u201casked\u201d", Answered: 2, Owners: 5}
+	case key == "plain":
+		return fmt.Errorf("an error without a code")
+	case key == "crash":
+		os.Exit(3)
+	case key == "hang":
+		m.begun.Add(1)
+		select {
+		case <-ctx.Done():
+			m.given.Add(1)
+			return &backend.Error{Code: late, Key: key, Message: "the owners are slow", Answered: 1, Owners: 3}
+		case <-m.ended:
+			return backend.Errorf(backend.Closed, key, "closed while it hung")
+		}
+	case key == "deaf":
+		m.begun.Add(1)
+		<-m.ended
+	}
+	return nil
+}
+
+func (m *misbehaving) Close() error {
+	m.once.Do(func() { close(m.ended) })
+	switch m.config["close"] {
+	case "fail":
+		return backend.Errorf(backend.Internal, "", "the disk is full")
+	case "wait":
+		select {}
+	}
+	if file := m.config["closed_file"]; file != "" {
+		if err := os.WriteFile(file, []byte("closed"), 0o600); err != nil {
+			return err
+		}
+	}
+	return m.Store.Close()
+}
+
+// operator gives fixed answers.
+type operator struct{}
+
+func (operator) Status(context.Context) (*backend.Status, error) {
+	return &backend.Status{Name: "a", Role: "client", State: "serving", Epoch: 1<<64 - 1, Quorum: true, UptimeSeconds: 1.5}, nil
+}
+
+func (operator) Members(context.Context) ([]backend.Member, error) {
+	return []backend.Member{{Name: "a", State: "alive"}, {Name: "b", State: "dead"}}, nil
+}
+
+func (operator) Ring(context.Context) (*backend.Ring, error) {
+	return nil, backend.Errorf(backend.NotReady, "", "the ring is not known yet")
+}
+
+func (operator) Locate(_ context.Context, key string) (*backend.Location, error) {
+	return &backend.Location{Key: key, Points: []string{"00ff"}, Owners: []backend.OwnerCopy{{Name: "a", Index: 1 << 52, Live: true}}}, nil
+}

@@ -1,0 +1,233 @@
+package plugin_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/plugin"
+)
+
+// A plugin that is killed is noticed at once, by calls that wait and by later
+// ones, and another one can be opened.
+func TestPluginKilled(t *testing.T) {
+	c := open(t, nil)
+	results := map[backend.Code]chan error{backend.Closed: make(chan error, 1), backend.UnknownOutcome: make(chan error, 1)}
+	go func() {
+		_, err := c.Get(t.Context(), "hang", backend.GetOptions{})
+		results[backend.Closed] <- err
+	}()
+	go func() {
+		_, err := c.Put(t.Context(), "hang", nil, backend.PutOptions{})
+		results[backend.UnknownOutcome] <- err
+	}()
+	waitForHangs(t, c, "2 0")
+	select {
+	case <-c.Done():
+		require.Fail(t, "Done is closed and the plugin is alive")
+	default:
+	}
+
+	start := time.Now()
+	require.NoError(t, syscall.Kill(c.PID(), syscall.SIGKILL))
+	for code, result := range results {
+		require.Equal(t, code, backend.CodeOf(<-result))
+	}
+	<-c.Done()
+	noticed := time.Since(start)
+	t.Logf("noticed after %v", noticed)
+	require.Less(t, noticed, time.Second)
+	requireGone(t, c.PID())
+
+	_, err := c.Get(t.Context(), "k", backend.GetOptions{})
+	require.ErrorIs(t, err, backend.ErrClosed)
+	require.ErrorContains(t, err, "the plugin's process is gone")
+	require.ErrorContains(t, err, "open it again")
+	_, err = c.Put(t.Context(), "k", nil, backend.PutOptions{})
+	require.ErrorIs(t, err, backend.ErrClosed)
+	_, err = c.List(t.Context(), backend.ListQuery{})
+	require.ErrorIs(t, err, backend.ErrClosed)
+	require.NoError(t, c.Close())
+
+	c = open(t, nil)
+	_, err = c.Put(t.Context(), "k", nil, backend.PutOptions{})
+	require.NoError(t, err)
+}
+
+// A plugin that ends by itself in the middle of a write.
+func TestPluginCrashes(t *testing.T) {
+	c := open(t, nil)
+	_, err := c.Put(t.Context(), "crash", nil, backend.PutOptions{})
+	require.ErrorIs(t, err, backend.ErrUnknownOutcome)
+	<-c.Done()
+	require.ErrorIs(t, c.Delete(t.Context(), "crash", backend.DeleteOptions{}), backend.ErrClosed)
+}
+
+// SIGTERM ends a plugin as its host would, SIGINT does not.
+func TestPluginSignalled(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "closed")
+	c := open(t, map[string]string{"closed_file": file})
+	require.NoError(t, syscall.Kill(c.PID(), syscall.SIGINT))
+	_, err := c.Put(t.Context(), "k", nil, backend.PutOptions{})
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(c.PID(), syscall.SIGTERM))
+	<-c.Done()
+	require.FileExists(t, file)
+}
+
+// A process that has lost its connection is of no use to anybody and is killed.
+func TestPluginLingers(t *testing.T) {
+	c := open(t, map[string]string{"linger": "true"})
+	require.NoError(t, syscall.Kill(c.PID(), syscall.SIGTERM))
+	select {
+	case <-c.Done():
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "the process lingers on")
+	}
+	requireGone(t, c.PID())
+}
+
+func TestClose(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "closed")
+	sockets := t.TempDir()
+	t.Setenv("TMPDIR", sockets)
+	c := open(t, map[string]string{"closed_file": file})
+	require.NotEmpty(t, entriesOf(t, sockets))
+	result := make(chan error, 1)
+	go func() {
+		_, err := c.Put(t.Context(), "hang", nil, backend.PutOptions{})
+		result <- err
+	}()
+	waitForHangs(t, c, "1 0")
+	again := make(chan error, 1)
+	go func() { again <- c.Close() }()
+	require.NoError(t, c.Close())
+	require.NoError(t, <-again)
+	// The backend knows that nothing happened, and its answer arrives.
+	require.ErrorContains(t, <-result, "closed while it hung")
+	require.FileExists(t, file)
+	requireGone(t, c.PID())
+	require.Empty(t, entriesOf(t, sockets))
+	<-c.Done()
+
+	_, err := c.Get(t.Context(), "k", backend.GetOptions{})
+	require.ErrorIs(t, err, backend.ErrClosed)
+	require.ErrorContains(t, err, "the client was closed")
+	require.NoError(t, c.Close())
+}
+
+// Close reports what the backend closed with, and ends the process all the same.
+func TestCloseFails(t *testing.T) {
+	c, err := plugin.Open(t.Context(), plugin.Config{Path: testPlugin, Configuration: map[string]string{"close": "fail"}})
+	require.NoError(t, err)
+	require.Equal(t, &backend.Error{Code: backend.Internal, Message: "the disk is full"}, c.Close())
+	requireGone(t, c.PID())
+	require.NoError(t, c.Close())
+}
+
+// Neither a backend that does not close nor a frozen process keeps the host.
+func TestCloseOfAPluginThatHangs(t *testing.T) {
+	t.Run("backend", func(t *testing.T) {
+		t.Parallel()
+		c, err := plugin.Open(t.Context(), plugin.Config{Path: testPlugin, Configuration: map[string]string{"close": "wait"}})
+		require.NoError(t, err)
+		require.ErrorContains(t, c.Close(), "the backend did not close within 5s")
+		requireGone(t, c.PID())
+	})
+	t.Run("process", func(t *testing.T) {
+		t.Parallel()
+		c, err := plugin.Open(t.Context(), plugin.Config{Path: testPlugin})
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(c.PID(), syscall.SIGSTOP))
+		require.ErrorContains(t, c.Close(), "the plugin did not answer in time")
+		requireGone(t, c.PID())
+	})
+}
+
+// A plugin whose host is killed closes its backend and exits.
+func TestHostKilled(t *testing.T) {
+	file, sockets := filepath.Join(t.TempDir(), "closed"), t.TempDir()
+	host := exec.CommandContext(t.Context(), os.Args[0])
+	host.Env = append(os.Environ(), hostVariable+"="+testPlugin, closedFileVariable+"="+file, "TMPDIR="+sockets)
+	host.Stderr = os.Stderr
+	out, err := host.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, host.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	require.NoError(t, err)
+	require.True(t, alive(pid))
+
+	require.NoError(t, host.Process.Kill())
+	start := time.Now()
+	require.Error(t, host.Wait())
+	requireGone(t, pid)
+	t.Logf("gone after %v", time.Since(start))
+	require.FileExists(t, file)
+	require.Empty(t, entriesOf(t, sockets))
+}
+
+// closedFileVariable is the "closed_file" of the plugin of actAsHost.
+const closedFileVariable = "CHORD_TEST_CLOSED_FILE"
+
+// actAsHost loads a plugin, prints its process ID, and waits to be killed.
+func actAsHost(path string) error {
+	c, err := plugin.Open(context.Background(), plugin.Config{
+		Path:          path,
+		Configuration: map[string]string{"closed_file": os.Getenv(closedFileVariable)},
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println(c.PID())
+	_, err = c.Get(context.Background(), "hang", backend.GetOptions{})
+	return fmt.Errorf("the plugin ended before its host: %w", err)
+}
+
+// requireGone waits a moment until there is no such process.
+func requireGone(t *testing.T, pid int) {
+	t.Helper()
+	eventually(t, 5*time.Second, func() error {
+		if alive(pid) {
+			return fmt.Errorf("process %d is alive", pid)
+		}
+		return nil
+	})
+}
+
+// alive reports whether a process runs; one that nobody has waited for does not.
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !os.IsNotExist(err) || !dirExists("/proc/self")
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+func dirExists(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func entriesOf(t *testing.T, dir string) []os.DirEntry {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	return entries
+}
