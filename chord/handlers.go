@@ -1,0 +1,89 @@
+package chord
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/mesh"
+)
+
+// handle registers what this node answers to others.
+func (n *Node) handle() {
+	n.mesh.HandleSend(sendRegister, n.onRegister)
+	n.mesh.HandleCall(callConfiguration, func(_ context.Context, _ ring.Node, _ mesh.Decoder) (any, error) {
+		st := n.ring.Load()
+		if st == nil {
+			return nil, &mesh.RemoteError{Code: codeNotReady, Message: "no ring yet"}
+		}
+		return st.placement.Configuration().Encode(), nil
+	})
+	n.mesh.HandleCall(callPrepareRing, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req prepareRing
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onPrepareRing(&req), nil
+	})
+	n.mesh.HandleCall(callAcceptRing, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req acceptRing
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		if err := n.onAcceptRing(&req); err != nil {
+			return nil, &mesh.RemoteError{Code: codeRefused, Message: err.Error()}
+		}
+		return []byte{}, nil
+	})
+	n.mesh.HandleCall(callScan, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req scanRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onScan(ctx, &req)
+	})
+	n.mesh.HandleCall(callChanges, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req changesRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onChanges(ctx, &req)
+	})
+	n.mesh.HandleCall(callInspect, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var key string
+		if err := body.Decode(&key); err != nil {
+			return nil, err
+		}
+		return n.onInspect(ctx, key)
+	})
+}
+
+// onRegister gives a shard's message to the shard. It runs on the goroutine that
+// reads the sender's connection.
+func (n *Node) onRegister(from ring.Node, body []byte) {
+	st := n.ring.Load()
+	if st == nil {
+		return // the sender asks again
+	}
+	m, err := register.DecodeMessage(bytes.Clone(body))
+	if err != nil {
+		n.log.Warn("a message that cannot be read was dropped", "from", from, "error", err)
+		return
+	}
+	d := n.driver(st, m.Key)
+	d.input(func(now register.Now) { d.shard.Step(now, from, &m) })
+}
+
+// owner returns the ring if this node owns keys in that epoch.
+func (n *Node) owner(epoch uint64) (*ringState, error) {
+	st := n.ring.Load()
+	if st == nil || !st.member {
+		return nil, &mesh.RemoteError{Code: codeNotReady, Message: "owns no keys"}
+	}
+	if have := st.placement.Configuration().Epoch; have != epoch {
+		return nil, &mesh.RemoteError{Code: codeStaleEpoch, Message: fmt.Sprintf("asked in epoch %d, this node is in %d", epoch, have)}
+	}
+	return st, nil
+}

@@ -1,0 +1,69 @@
+package chord
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// A listing is one atomic snapshot. The node asks every member for its cells
+// under the prefix; a key is known once a quorum of its owners says that it
+// accepted the same ballot. Then it asks the same members what has become
+// durable since their answers. A key that none of them names had its value at
+// the moment before the first of those questions was sent: the quorum that
+// reported it held it then. When that covers all that the result is made of, the
+// result was true at that moment; a key that did change matters not if it folds
+// into a group of which another key stood still. Else the changes are put in and
+// the question is asked again, a bounded number of times.
+
+const (
+	// maxListRounds bounds the questions of one try, maxListTries the tries.
+	maxListRounds = 24
+	maxListTries  = 4
+	// unsettledRounds is how many rounds the owners of a key may differ (a write
+	// may be on its way) before the listing settles it with a read of its own.
+	unsettledRounds = 3
+)
+
+// List implements backend.Backend. A listing that other writers under the prefix
+// never let settle ends with Conflict.
+func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
+	if err := n.limits.CheckList(q); err != nil {
+		return nil, err
+	}
+	st, err := n.serving(ctx, q.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	for try := 0; try < maxListTries; try++ {
+		l := newListing(n, st, q)
+		res, err := l.run(ctx)
+		if err == nil {
+			return res, nil
+		}
+		if err == errMissing {
+			try--
+			continue
+		}
+		if err != errUnsettled {
+			return nil, err
+		}
+		select {
+		case <-time.After(time.Duration(rand.IntN(4<<try)+1) * time.Millisecond):
+		case <-ctx.Done():
+			return nil, noAnswer(ctx, q.Prefix, 0, 0)
+		}
+	}
+	return nil, backend.Errorf(backend.Conflict, q.Prefix, "the keys under this prefix kept changing while they were listed; try again, or list a smaller part")
+}
+
+// noAnswer is the error of a listing that too few members answered in time.
+func noAnswer(ctx context.Context, prefix string, answered, members int) error {
+	return &backend.Error{
+		Code: backend.NoQuorum, Key: prefix, Cause: ctx.Err(),
+		Message: fmt.Sprintf("too few members answered the listing in time (%d of %d); see which are down", answered, members),
+	}
+}

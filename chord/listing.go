@@ -1,0 +1,470 @@
+package chord
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// listing is one try to list. See list.go.
+type listing struct {
+	node    *Node
+	st      *ringState
+	q       backend.ListQuery
+	members []ring.Node
+	faults  int // members that may be missing
+
+	// from is where the scan began, upTo how far every member's answers reach;
+	// ended: to the end of the prefix.
+	from  string
+	upTo  string
+	ended bool
+	// answers by member, of those that take part.
+	answers map[ring.Node]*memberAnswer
+	// unsettled counts the rounds in which the owners of a key differed.
+	unsettled map[string]int
+	skipped   []skippedPart
+}
+
+// memberAnswer is what one member holds, as far as it was scanned.
+type memberAnswer struct {
+	counter uint64
+	cells   map[string]heldCell
+}
+
+type heldCell struct {
+	cell  register.Cell
+	whole bool
+}
+
+// errUnsettled: begin anew. errMissing: too few members answer; begin anew.
+var (
+	errUnsettled = errors.New("the listing did not settle")
+	errMissing   = errors.New("too few members answer")
+)
+
+func newListing(n *Node, st *ringState, q backend.ListQuery) *listing {
+	l := &listing{node: n, st: st, q: q, answers: map[ring.Node]*memberAnswer{}, unsettled: map[string]int{}}
+	seen := map[ring.Node]bool{}
+	for _, side := range st.placement.Configuration().Sides() {
+		for _, m := range side.Members {
+			if !seen[m.ID.Node()] {
+				seen[m.ID.Node()] = true
+				l.members = append(l.members, m.ID.Node())
+			}
+		}
+	}
+	l.faults = st.placement.Configuration().New.Faults()
+	l.from = q.After
+	if q.Separator != "" && strings.HasSuffix(q.After, q.Separator) {
+		if name, folded := q.Fold(q.After); folded && name == q.After {
+			l.from = q.After + "\xff" // above every key of the folded group
+		}
+	}
+	l.upTo = l.from
+	return l
+}
+
+func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
+	for {
+		if err := l.scan(ctx); err != nil {
+			return nil, err
+		}
+		res, full := l.fold(l.settledKeys(nil))
+		if l.ended || full {
+			break
+		}
+		l.skip(res)
+	}
+	for range maxListRounds {
+		moved, err := l.refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var open []string
+		entries := l.settledKeys(&open)
+		for _, k := range open {
+			moved[k] = true
+		}
+		still := slices.DeleteFunc(entries, func(k known) bool { return moved[k.key] })
+		res, full := l.fold(still)
+		if !full && !l.ended {
+			return nil, errUnsettled // deletions made room: scan further
+		}
+		if l.stands(res, full, moved) {
+			return res, l.fetchMissing(ctx, res)
+		}
+		if err := l.settle(ctx, open); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errUnsettled
+}
+
+// stands reports whether the keys that moved leave the result as it is, and
+// every group of which a part was not scanned is still in it.
+func (l *listing) stands(res *backend.ListResult, full bool, moved map[string]bool) bool {
+	in := func(name string) bool {
+		if full && name > res.Items[len(res.Items)-1].Name {
+			return true // beyond the page
+		}
+		_, ok := slices.BinarySearchFunc(res.Items, name, func(it backend.ListItem, name string) int {
+			return strings.Compare(it.Name, name)
+		})
+		return ok
+	}
+	for key := range moved {
+		name, folded := l.q.Fold(key)
+		switch {
+		case name <= l.q.After && l.q.After != "" || !l.ended && key > l.upTo:
+		case folded && in(name):
+		case !folded && full && name > res.Items[len(res.Items)-1].Name:
+		default:
+			return false
+		}
+	}
+	for _, s := range l.skipped {
+		if !in(s.group) {
+			return false
+		}
+	}
+	return true
+}
+
+// scan asks every member for its next page and moves upTo.
+func (l *listing) scan(ctx context.Context) error {
+	req := scanRequest{
+		Epoch: l.st.placement.Configuration().Epoch, Prefix: l.q.Prefix, After: l.upTo, Values: l.q.Values, Limit: l.pageSize(),
+	}
+	for _, m := range l.members {
+		if !l.node.peers.usable(m) {
+			req.Down = append(req.Down, m)
+		}
+	}
+	ask := l.members
+	if len(l.answers) > 0 {
+		ask = slices.Collect(maps.Keys(l.answers)) // the same members to the end
+	}
+	replies, err := gather(ctx, l, ask, func(ctx context.Context, m ring.Node) (*scanReply, error) {
+		if m == l.node.id.Node() {
+			return l.node.onScan(ctx, &req)
+		}
+		var reply scanReply
+		return &reply, l.node.mesh.Call(ctx, m, callScan, &req, &reply)
+	})
+	if err != nil {
+		return err
+	}
+	l.ended = true
+	upTo := ""
+	for _, reply := range replies {
+		if !reply.More {
+			continue
+		}
+		last := reply.Cells[len(reply.Cells)-1].Key
+		if l.ended || last < upTo {
+			upTo = last
+		}
+		l.ended = false
+	}
+	first := len(l.answers) == 0
+	for m := range l.answers {
+		if replies[m] == nil {
+			return errUnsettled // one that took part no longer answers
+		}
+	}
+	for m, reply := range replies {
+		a := l.answers[m]
+		if first {
+			a = &memberAnswer{counter: reply.Counter, cells: map[string]heldCell{}}
+			l.answers[m] = a
+		}
+		if err := a.take(reply.Cells); err != nil {
+			return err
+		}
+		if !l.ended { // beyond, not all have answered; it comes again
+			maps.DeleteFunc(a.cells, func(k string, _ heldCell) bool { return k > upTo })
+		}
+	}
+	l.upTo = upTo
+	return nil
+}
+
+// pageSize is how many cells to ask for at a time.
+func (l *listing) pageSize() int {
+	if l.q.Limit > 0 && l.q.Separator == "" {
+		return min(l.q.Limit+l.q.Limit/4+8, 4000)
+	}
+	return 4000
+}
+
+func (a *memberAnswer) take(cells []scanCell) error {
+	for i := range cells {
+		c, err := register.DecodeCell(cells[i].Cell)
+		if err != nil {
+			return backend.Errorf(backend.Internal, cells[i].Key, "a member answered a listing with %w", err)
+		}
+		a.cells[cells[i].Key] = heldCell{c, cells[i].Whole}
+	}
+	return nil
+}
+
+// skip moves the scan past a folded group that is already in the result.
+func (l *listing) skip(res *backend.ListResult) {
+	if len(res.Items) == 0 {
+		return
+	}
+	last := res.Items[len(res.Items)-1]
+	if last.Folded && strings.HasPrefix(l.upTo, last.Name) {
+		l.skipped = append(l.skipped, skippedPart{group: last.Name, after: l.upTo})
+		l.upTo = last.Name + "\xff"
+	}
+}
+
+// skippedPart is the rest of a folded group, above a key, that was not scanned.
+type skippedPart struct{ group, after string }
+
+// wasSkipped reports whether the key lies in a part that was not scanned.
+func (l *listing) wasSkipped(key string) bool {
+	return slices.ContainsFunc(l.skipped, func(s skippedPart) bool {
+		return key > s.after && strings.HasPrefix(key, s.group)
+	})
+}
+
+// known is one key on which a quorum agrees.
+type known struct {
+	key  string
+	cell heldCell
+}
+
+// settledKeys returns the keys up to upTo on which a quorum of owners agrees,
+// sorted; the others go to open, if it is not nil.
+func (l *listing) settledKeys(open *[]string) []known {
+	keys := map[string]bool{}
+	for _, a := range l.answers {
+		for k := range a.cells {
+			if l.ended || k <= l.upTo {
+				keys[k] = true
+			}
+		}
+	}
+	settled := make([]known, 0, len(keys))
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if c, ok := l.agreed(k); ok {
+			settled = append(settled, known{k, c})
+		} else if open != nil {
+			*open = append(*open, k)
+		}
+	}
+	return settled
+}
+
+// agreed returns the cell that a quorum of the key's owners reported.
+func (l *listing) agreed(key string) (heldCell, bool) {
+	g := l.st.placement.Group(key)
+	var replied uint16
+	var held [ring.MaxGroup]heldCell
+	for i, o := range g.Owners() {
+		if a := l.answers[o]; a != nil {
+			replied |= 1 << i
+			held[i] = a.cells[key]
+		}
+	}
+	for i := range g.Len() {
+		if replied>>i&1 == 0 {
+			continue
+		}
+		var same uint16
+		best := held[i]
+		for j := range g.Len() {
+			if replied>>j&1 == 1 && held[j].cell.Accepted == held[i].cell.Accepted {
+				same |= 1 << j
+				if held[j].whole {
+					best = held[j]
+				}
+			}
+		}
+		if g.Quorum(same) {
+			return best, true
+		}
+	}
+	return heldCell{}, false
+}
+
+// fold makes the result of sorted keys; full reports that the limit was reached.
+func (l *listing) fold(keys []known) (res *backend.ListResult, full bool) {
+	res = &backend.ListResult{}
+	for _, k := range keys {
+		v := &k.cell.cell.Value
+		res.Index = max(res.Index, v.Write().Time)
+		if !v.Live {
+			continue
+		}
+		name, folded := l.q.Fold(k.key)
+		if name <= l.q.After && l.q.After != "" {
+			continue
+		}
+		if folded && len(res.Items) > 0 && res.Items[len(res.Items)-1].Name == name {
+			continue
+		}
+		if l.q.Limit > 0 && len(res.Items) == l.q.Limit {
+			res.More = true
+			return res, true
+		}
+		item := backend.ListItem{Name: name, Folded: folded}
+		if l.q.Values && !folded {
+			item.Entry = entry(k.key, v)
+			if !k.cell.whole {
+				item.Entry.Value = nil // fetchMissing sees to it
+			}
+		}
+		res.Items = append(res.Items, item)
+	}
+	return res, false
+}
+
+// refresh asks the members what changed since their last answers, takes it in,
+// and returns the keys.
+func (l *listing) refresh(ctx context.Context) (moved map[string]bool, err error) {
+	epoch := l.st.placement.Configuration().Epoch
+	ask := slices.Collect(maps.Keys(l.answers))
+	replies, err := gather(ctx, l, ask, func(ctx context.Context, m ring.Node) (*changesReply, error) {
+		req := changesRequest{Epoch: epoch, Prefix: l.q.Prefix, After: l.from, Since: l.answers[m].counter, Values: l.q.Values}
+		if m == l.node.id.Node() {
+			return l.node.onChanges(ctx, &req)
+		}
+		var reply changesReply
+		return &reply, l.node.mesh.Call(ctx, m, callChanges, &req, &reply)
+	})
+	if err != nil {
+		return nil, err
+	}
+	moved = map[string]bool{}
+	for m, a := range l.answers {
+		reply := replies[m]
+		if reply == nil || !reply.OK {
+			return nil, errUnsettled
+		}
+		a.counter = reply.Counter
+		if err := a.take(reply.Cells); err != nil {
+			return nil, err
+		}
+		for _, c := range reply.Cells {
+			if l.wasSkipped(c.Key) {
+				delete(a.cells, c.Key)
+			} else {
+				moved[c.Key] = true
+			}
+		}
+	}
+	return moved, nil
+}
+
+// settle reads, one by one, the keys on which the owners have differed for some
+// rounds: nobody may be about to finish the write.
+func (l *listing) settle(ctx context.Context, open []string) error {
+	for _, key := range open {
+		if l.unsettled[key]++; l.unsettled[key] < unsettledRounds {
+			continue
+		}
+		l.unsettled[key] = 0
+		_, err := l.node.run(ctx, l.node.driver(l.st, key), key, func(d *driver, now register.Now, token uint64) {
+			d.shard.Submit(now, token, key, register.Change{Kind: register.Identity}, timeout(ctx))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchMissing reads the values that no member sent along. A value that has
+// changed since would tear the snapshot.
+func (l *listing) fetchMissing(ctx context.Context, res *backend.ListResult) error {
+	for i := range res.Items {
+		e := res.Items[i].Entry
+		if e == nil || e.Value != nil {
+			continue
+		}
+		now, err := l.node.Get(ctx, e.Key, backend.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if now == nil || now.ModifyIndex != e.ModifyIndex {
+			return errUnsettled
+		}
+		res.Items[i].Entry = now
+	}
+	return nil
+}
+
+// stragglers is how long a listing waits for the last members once enough have
+// answered.
+const stragglers = 25 * time.Millisecond
+
+// gather asks members at the same time and returns the answers once all have
+// answered, or all but the faults that a quorum bears and the others are late.
+func gather[R any](ctx context.Context, l *listing, ask []ring.Node, call func(ctx context.Context, m ring.Node) (R, error)) (map[ring.Node]R, error) {
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
+	type answer struct {
+		from  ring.Node
+		reply R
+		err   error
+	}
+	answers := make(chan answer, len(ask))
+	for _, m := range ask {
+		go func() {
+			reply, err := call(ctx, m)
+			answers <- answer{m, reply, err}
+		}()
+	}
+	replies := map[ring.Node]R{}
+	enough := len(l.members) - l.faults
+	if len(l.answers) > 0 {
+		enough = len(ask)
+	}
+	var late <-chan time.Time
+	for range ask {
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				replies[a.from] = a.reply
+			}
+		case <-late:
+			return replies, nil
+		case <-ctx.Done():
+			return nil, noAnswer(ctx, l.q.Prefix, len(replies), len(l.members))
+		}
+		if late == nil && len(replies) >= enough && len(replies) < len(ask) {
+			t := time.NewTimer(stragglers)
+			defer t.Stop()
+			late = t.C
+		}
+	}
+	if len(replies) >= enough {
+		return replies, nil
+	}
+	// Not enough, and nobody is left to wait for. Members may be on their way back.
+	select {
+	case <-time.After(100 * time.Millisecond):
+		return nil, errMissing
+	case <-ctx.Done():
+		return nil, noAnswer(ctx, l.q.Prefix, len(replies), len(l.members))
+	}
+}
+
+// withDeadline gives ctx the deadline that a call over the mesh needs.
+func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Hour)
+}

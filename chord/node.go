@@ -1,0 +1,340 @@
+package chord
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/chord/store"
+	"github.com/chord-plugin/chord-plugin/gossip"
+	"github.com/chord-plugin/chord-plugin/mesh"
+)
+
+// Node is one node of the ring and the backend.Backend that it is.
+type Node struct {
+	cfg     Config
+	log     hclog.Logger
+	id      ring.ID
+	limits  backend.Limits
+	started time.Time
+
+	store  *store.Store // nil for a client
+	mesh   *mesh.Mesh
+	gossip *gossip.Gossip
+	peers  *peers
+	vote   *vote // in the founding of a ring
+
+	ring  atomic.Pointer[ringState] // nil until there is one
+	ready chan struct{}             // closed when ring is set
+
+	ctx    context.Context // ends with the node
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+	closed atomic.Bool
+
+	activating sync.Mutex
+
+	mu     sync.Mutex
+	reason string // why the node does not serve yet, or any more
+	failed error  // set once: the node is of no use any more
+	done   chan struct{}
+}
+
+// ringState is everything that exists once the node has a configuration.
+type ringState struct {
+	placement *ring.Placement
+	drivers   []*driver
+	// member: this node owns keys by the configuration.
+	member bool
+}
+
+// Open starts a node. It returns once the node listens and gossips; it serves
+// once it has a ring (see Ready).
+func Open(cfg Config) (_ *Node, err error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger, started: time.Now(),
+		limits: backend.Limits{MaxKeySize: backend.DefaultMaxKeySize, MaxValueSize: cfg.MaxValueSize},
+		ready:  make(chan struct{}), done: make(chan struct{}), reason: "starting",
+	}
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			n.Close()
+		}
+	}()
+	boot, conf, err := n.identify()
+	if err != nil {
+		return nil, err
+	}
+	n.peers = newPeers(n)
+	if err := n.listen(boot, conf); err != nil {
+		return nil, err
+	}
+	if conf != nil {
+		if err := n.activate(conf); err != nil {
+			return nil, err
+		}
+	} else {
+		n.wg.Go(n.findRing)
+	}
+	n.wg.Go(n.peers.run)
+	n.wg.Go(n.watchConflict)
+	return n, nil
+}
+
+// identify opens the store, which says who a member is; a client is somebody new
+// at each start.
+func (n *Node) identify() (boot uint64, conf *ring.Configuration, err error) {
+	if n.cfg.Role == RoleClient {
+		var identity [32]byte
+		rand.Read(identity[:])
+		n.id = ring.NodeID(identity[:])
+		n.vote = &vote{}
+		return 0, nil, nil
+	}
+	n.store, err = store.Open(store.Options{
+		Dir: n.cfg.DataDir, Memory: n.cfg.Memory, Logger: n.log.Named("store"), Metrics: n.cfg.Metrics, OnFail: n.fail,
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	who := n.store.Identity()
+	n.id = ring.NodeID(who.Node)
+	if n.vote, err = loadVote(n.store); err != nil {
+		return 0, nil, err
+	}
+	conf, ok := n.store.Configuration()
+	if !ok {
+		return who.Boot, nil, nil
+	}
+	if r := n.cfg.Replicas; r != 0 && r != conf.New.Replicas {
+		return 0, nil, fmt.Errorf("replicas: it is %d here, and the ring of %s has %d; leave it out, or set it to %d", r, n.cfg.DataDir, conf.New.Replicas, conf.New.Replicas)
+	}
+	if m, ok := conf.Member(n.id); ok {
+		if t := n.cfg.Tokens; t != 0 && t != m.Tokens {
+			return 0, nil, fmt.Errorf("tokens: it is %d here, and the ring has %d for %q; leave it out, or set it to %d", t, m.Tokens, m.Name, m.Tokens)
+		}
+		if n.cfg.Name != m.Name {
+			return 0, nil, fmt.Errorf("name: it is %q here, and the data directory %s belongs to %q of ring %s; start it under that name", n.cfg.Name, n.cfg.DataDir, m.Name, conf.RingID)
+		}
+	}
+	return who.Boot, conf, nil
+}
+
+// listen starts mesh and gossip.
+func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
+	var ringID ring.RingID
+	var epoch uint64
+	if conf != nil {
+		ringID, epoch = conf.RingID, conf.Epoch
+	}
+	n.mesh, err = mesh.New(mesh.Config{
+		ID: n.id, Name: n.cfg.Name, Role: mesh.Role(n.cfg.Role), RingID: ringID, Epoch: epoch,
+		BindAddr: n.cfg.MeshAddr, AdvertiseAddr: n.cfg.MeshAdvertise, MaxOutgoing: n.cfg.MaxOutgoing, TLS: n.cfg.TLS,
+		Logger: n.log.Named("mesh"), Metrics: n.cfg.Metrics, OnPeer: n.peers.direct,
+	})
+	if err != nil {
+		return err
+	}
+	n.handle()
+	if err := n.mesh.Start(); err != nil {
+		return err
+	}
+	meshAddr := n.cfg.MeshAdvertise
+	if meshAddr == "" {
+		meshAddr = n.mesh.Addr()
+	}
+	n.gossip, err = gossip.New(gossip.Config{
+		Name: n.cfg.Name, ID: n.id, Boot: boot, Role: string(n.cfg.Role),
+		BindAddr: n.cfg.GossipAddr, AdvertiseAddr: n.cfg.GossipAdvertise, Seeds: n.cfg.Seeds, Key: n.cfg.GossipKey,
+		MeshAddr: meshAddr, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version, Expect: n.cfg.Expect,
+		RingID: ringID, Epoch: epoch, Logger: n.log.Named("gossip"), Profile: n.cfg.GossipProfile, Events: n.peers.gossiped,
+	})
+	return err
+}
+
+// activate makes a configuration the one that this node works by. It is durable
+// before anything is answered in it.
+func (n *Node) activate(conf *ring.Configuration) error {
+	n.activating.Lock()
+	defer n.activating.Unlock()
+	if st := n.ring.Load(); st != nil {
+		if have := st.placement.Configuration(); have.RingID != conf.RingID {
+			return fmt.Errorf("this node is in ring %s already, not in %s", have.RingID, conf.RingID)
+		}
+		return nil
+	}
+	if n.store != nil {
+		if err := n.store.Install(conf); err != nil {
+			return err
+		}
+	}
+	_, member := conf.Member(n.id)
+	st := &ringState{placement: ring.NewPlacement(conf), member: member && n.store != nil}
+	if n.store == nil {
+		st.drivers = make([]*driver, store.DefaultShards)
+	} else {
+		st.drivers = make([]*driver, n.store.Shards())
+	}
+	for i := range st.drivers {
+		cfg := register.Config{Self: n.id.Node(), MaxDrift: n.cfg.MaxClockDrift}
+		if n.store != nil {
+			cfg.Cells, cfg.Mark = cells{n.store}, n.store.Mark(i)
+		}
+		st.drivers[i] = newDriver(n, i, cfg, st.placement)
+	}
+	n.ring.Store(st)
+	n.mesh.SetRing(conf.RingID, conf.Epoch)
+	if err := n.gossip.SetRing(conf.RingID, conf.Epoch); err != nil {
+		return err
+	}
+	n.peers.apply(st)
+	n.setReason("")
+	close(n.ready)
+	switch {
+	case st.member:
+		n.log.Info("serving as a member", "ring", conf.RingID, "epoch", conf.Epoch, "members", len(conf.New.Members))
+	case n.cfg.Role == RoleMember:
+		n.log.Warn("serving as a client: the ring was founded without this node", "ring", conf.RingID, "members", conf.Names())
+	default:
+		n.log.Info("serving as a client", "ring", conf.RingID, "epoch", conf.Epoch)
+	}
+	return nil
+}
+
+// cells is the store as a shard reads it.
+type cells struct{ store *store.Store }
+
+func (c cells) Load(key string) (register.Cell, error) {
+	cell, _, err := c.store.Load(key)
+	return cell, err
+}
+
+// driver returns the driver of a key.
+func (n *Node) driver(st *ringState, key string) *driver {
+	return st.drivers[store.ShardOf(key, len(st.drivers))]
+}
+
+// Ready is closed once the node has a ring and serves.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// Done is closed when the node has failed or was closed; Err then says why.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err returns why the node failed, or nil.
+func (n *Node) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failed
+}
+
+// ID returns the node's ID.
+func (n *Node) ID() ring.ID { return n.id }
+
+// MeshAddr and GossipAddr return what the node listens at.
+func (n *Node) MeshAddr() string { return n.mesh.Addr() }
+
+// GossipAddr returns the address at which others meet this node.
+func (n *Node) GossipAddr() string { return n.gossip.Self().GossipAddr }
+
+// SetHTTPAddr tells the others where this node's HTTP API listens.
+func (n *Node) SetHTTPAddr(addr string) error {
+	n.mu.Lock()
+	n.cfg.HTTPAddr = addr
+	n.mu.Unlock()
+	return n.gossip.SetHTTPAddr(addr)
+}
+
+func (n *Node) setReason(reason string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reason = reason
+}
+
+// fail ends the node's part in the ring for good, so that the others stop
+// waiting for it. It may be called from anywhere.
+func (n *Node) fail(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failed != nil || n.closed.Load() {
+		return
+	}
+	n.failed, n.reason = err, err.Error()
+	n.log.Error("this node stops serving", "reason", err)
+	n.stop()
+	close(n.done)
+	n.wg.Go(func() { // in the background: the caller may be one that closing waits for
+		if n.mesh != nil {
+			n.mesh.Close()
+		}
+		if n.gossip != nil {
+			n.gossip.Close()
+		}
+	})
+}
+
+// watchConflict stops the node when another one has its name.
+func (n *Node) watchConflict() {
+	select {
+	case err := <-n.gossip.Conflict():
+		n.fail(err)
+	case <-n.ctx.Done():
+	}
+}
+
+// Close stops the node. It keeps its place in the ring and its data.
+func (n *Node) Close() error {
+	if n.closed.Swap(true) {
+		return nil
+	}
+	n.mu.Lock()
+	failed := n.failed
+	if failed == nil {
+		n.reason = "stopping"
+		close(n.done)
+	}
+	n.mu.Unlock()
+	n.stop()
+	var errs []error
+	if n.gossip != nil {
+		if failed == nil && n.store == nil {
+			// A client goes for good; a member will be back under its name.
+			n.gossip.Leave(time.Second)
+		}
+		errs = append(errs, n.gossip.Close())
+	}
+	if n.mesh != nil {
+		errs = append(errs, n.mesh.Close())
+	}
+	if st := n.ring.Load(); st != nil {
+		for _, d := range st.drivers {
+			d.close()
+		}
+	}
+	n.wg.Wait()
+	if n.store != nil {
+		if err := n.store.Close(); failed == nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// mono is the node's monotonic clock.
+func (n *Node) mono() time.Duration { return time.Since(n.started) }
+
+func (n *Node) now() register.Now {
+	return register.Now{Mono: n.mono(), Wall: register.Timestamp(time.Now())}
+}

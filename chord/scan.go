@@ -1,0 +1,181 @@
+package chord
+
+import (
+	"context"
+	"errors"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/chord/store"
+	"github.com/chord-plugin/chord-plugin/mesh"
+)
+
+// A listing asks every member for what it holds. These are the questions, and a
+// member's answers.
+
+// scanRequest asks for one page of cells.
+type scanRequest struct {
+	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+
+	Epoch         uint64
+	Prefix, After string
+	Limit         int
+	// Values asks for data, which a member sends of those keys of which it is the
+	// first owner that is not in Down; one copy is enough.
+	Values bool
+	Down   []ring.Node
+}
+
+// scanReply is one page, tombstones included.
+type scanReply struct {
+	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+
+	Cells   []scanCell
+	More    bool
+	Counter uint64
+}
+
+// scanCell is what a member accepted for a key.
+type scanCell struct {
+	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+
+	Key string
+	// Cell is encoded as register.AppendCell does; without its data unless Whole.
+	Cell  []byte
+	Whole bool
+}
+
+// changesRequest asks what became durable since a counter.
+type changesRequest struct {
+	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+
+	Epoch         uint64
+	Prefix, After string
+	Since         uint64
+	Values        bool
+}
+
+// changesReply holds the changed keys' cells as they are now. OK is false when
+// the member no longer knows what changed.
+type changesReply struct {
+	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+
+	Cells   []scanCell
+	Counter uint64
+	OK      bool
+}
+
+const (
+	// scanBytes bounds the data in one page, so that it fits a frame.
+	scanBytes = 4 << 20
+	// maxChanges is how many changed keys are worth sending; beyond it the
+	// listing starts again.
+	maxChanges = 1000
+)
+
+func (n *Node) onScan(ctx context.Context, req *scanRequest) (*scanReply, error) {
+	st, err := n.owner(req.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	page, err := n.store.Scan(ctx, store.ScanOptions{Prefix: req.Prefix, After: req.After, Limit: req.Limit, Bytes: scanBytes, Values: req.Values})
+	if err != nil {
+		return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
+	}
+	reply := &scanReply{More: page.More, Counter: page.Counter, Cells: make([]scanCell, len(page.Cells))}
+	for i := range page.Cells {
+		c := &page.Cells[i]
+		whole := req.Values && n.sendsData(st, c.Key, req.Down)
+		reply.Cells[i] = encodeScanCell(c.Key, &c.Cell, whole)
+	}
+	return reply, nil
+}
+
+// sendsData reports whether this node is the first owner of key that is not down.
+func (n *Node) sendsData(st *ringState, key string, down []ring.Node) bool {
+	g := st.placement.Group(key)
+	for _, o := range g.Owners() {
+		if o == n.id.Node() {
+			return true
+		}
+		isDown := false
+		for _, d := range down {
+			isDown = isDown || d == o
+		}
+		if !isDown {
+			return false
+		}
+	}
+	return false
+}
+
+func encodeScanCell(key string, c *register.Cell, whole bool) scanCell {
+	cell := *c
+	if !whole {
+		cell.Value.Data = nil
+	}
+	// Nobody needs the whole past of a listed key.
+	if len(cell.Value.Lineage) > 1 {
+		cell.Value.Lineage = cell.Value.Lineage[:1]
+	}
+	return scanCell{Key: key, Cell: register.AppendCell(nil, &cell), Whole: whole}
+}
+
+func (n *Node) onChanges(ctx context.Context, req *changesRequest) (*changesReply, error) {
+	if _, err := n.owner(req.Epoch); err != nil {
+		return nil, err
+	}
+	keys, counter, ok := n.store.Changes(req.Prefix, req.After, req.Since)
+	if !ok || len(keys) > maxChanges {
+		return &changesReply{}, nil
+	}
+	reply := &changesReply{Counter: counter, OK: true}
+	size := 0
+	for _, key := range keys {
+		cell, err := n.durable(ctx, key)
+		if err != nil {
+			return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
+		}
+		sc := encodeScanCell(key, &cell, req.Values)
+		if size += len(sc.Cell); size > scanBytes {
+			return &changesReply{}, nil
+		}
+		reply.Cells = append(reply.Cells, sc)
+	}
+	return reply, nil
+}
+
+// durable returns the cell of a key once it is durable.
+func (n *Node) durable(ctx context.Context, key string) (register.Cell, error) {
+	cell, _, err := n.store.Load(key)
+	if err != nil {
+		return register.Cell{}, err
+	}
+	done := make(chan error, 1)
+	n.store.Barrier(func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return cell, err
+	case <-ctx.Done():
+		return register.Cell{}, errors.New("the disk did not sync in time")
+	}
+}
+
+// inspectReply is what an owner holds of a key.
+type inspectReply struct {
+	Ballot string
+	Index  uint64
+	Live   bool
+}
+
+func (n *Node) onInspect(ctx context.Context, key string) (*inspectReply, error) {
+	st := n.ring.Load()
+	if st == nil || !st.member {
+		return nil, &mesh.RemoteError{Code: codeNotReady, Message: "owns no keys"}
+	}
+	cell, err := n.durable(ctx, key)
+	if err != nil {
+		return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
+	}
+	return &inspectReply{Ballot: cell.Accepted.String(), Index: cell.Value.Index(), Live: cell.Value.Live}, nil
+}
