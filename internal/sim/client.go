@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -37,11 +38,26 @@ func (c *client) run() {
 	key := c.sim.keys[k.rng.IntN(len(c.sim.keys))]
 	timeout := k.between(200*time.Millisecond, 3*time.Second)
 	again := func() { k.after(k.between(0, c.sim.think), c.run) }
-	if x := k.rng.Float64(); x < 0.35 {
+	switch x := k.rng.Float64(); {
+	case x < 0.03:
+		c.stale(n, key, timeout, again)
+	case x < 0.35:
 		c.get(n, key, timeout, again)
-	} else {
+	default:
 		c.change(n, key, x, timeout, again)
 	}
+}
+
+// stale reads promise nothing but a value that was once sent to that key.
+func (c *client) stale(n *node, key string, timeout time.Duration, again func()) {
+	call := c.sim.kernel.now
+	n.read(key, true, timeout, func(res register.Result) {
+		if res.Outcome == register.Done {
+			c.sim.stats.Stale++
+			c.sim.record(c.id, call, input{kind: opStale, key: key}, output{data: versionOf(&res.Value).data})
+		}
+		again()
+	})
 }
 
 func (c *client) get(n *node, key string, timeout time.Duration, again func()) {
@@ -104,12 +120,30 @@ func (c *client) changed(in input, call time.Duration, res register.Result) {
 		}
 	case register.Refused:
 		c.sim.record(c.id, call, in, output{})
+	case register.Overloaded:
+		c.sim.stats.Overloaded++
 	case register.Unknown:
 		c.sim.stats.Unknown++
+		c.sim.doubtful(in.key)
 		c.sim.recordUntil(c.id, call, math.MaxInt64/2, in, output{unknown: true})
 	default: // nothing happened, the contract says
 		c.sim.stats.Failed++
 	}
+}
+
+// maxUnknown is how many operations of unknown outcome a key may have before the
+// clients go on to a fresh one: each of them doubles what the checker has to try.
+const maxUnknown = 10
+
+// doubtful counts an unknown outcome and replaces the key that had enough.
+func (s *Sim) doubtful(key string) {
+	s.unknown[key]++
+	i := slices.Index(s.keys, key)
+	if i < 0 || s.unknown[key] < maxUnknown {
+		return
+	}
+	s.keys[i] = fmt.Sprintf("%s%d", key[:1], len(s.everyKey))
+	s.everyKey = append(s.everyKey, s.keys[i])
 }
 
 func versionOf(v *register.Value) version {

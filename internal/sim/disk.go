@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -15,10 +16,16 @@ type disk struct {
 	mark    register.Mark
 	queue   []register.Write
 	syncing []register.Write
+	broken  bool // for good
 }
 
 // Load reads as a shard does: unsynced cells are its own affair.
-func (d *disk) Load(key string) (register.Cell, error) { return d.cells[key], nil }
+func (d *disk) Load(key string) (register.Cell, error) {
+	if d.broken {
+		return register.Cell{}, errors.New("the disk is broken")
+	}
+	return d.cells[key], nil
+}
 
 func (d *disk) write(ws []register.Write) {
 	d.queue = append(d.queue, ws...)
@@ -37,7 +44,7 @@ func (d *disk) sync() {
 	}
 	boot := d.node.boot
 	k.after(t, func() {
-		if d.node.boot != boot || !d.node.up {
+		if d.node.boot != boot || !d.node.up || d.broken {
 			return
 		}
 		d.apply(d.syncing)

@@ -9,9 +9,9 @@ import (
 
 // faults breaks things at random until the workload ends, then mends them.
 type faults struct {
-	sim                *Sim
-	crash, cut, clocks bool
-	until              time.Duration
+	sim                       *Sim
+	crash, cut, clocks, disks bool
+	until                     time.Duration
 }
 
 func (f *faults) run() {
@@ -30,6 +30,9 @@ func (f *faults) run() {
 		n := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]
 		n.skew += k.between(-2*time.Second, 2*time.Second) // also backwards
 	}
+	if f.disks && f.sim.doomed > 0 && k.chance(0.05) {
+		f.breakDisk()
+	}
 	f.rumour()
 	k.after(k.between(f.sim.calm/4, f.sim.calm), f.run)
 }
@@ -47,10 +50,21 @@ func (f *faults) crashOne() {
 		down = k.between(0, 5*time.Millisecond)
 	}
 	k.after(down, func() {
-		if !n.up {
+		if !n.up && !n.dead() {
 			n.start()
 		}
 	})
+}
+
+// breakDisk ends a member for good, if there is one to spare.
+func (f *faults) breakDisk() {
+	n := f.sim.nodes[f.sim.kernel.rng.IntN(len(f.sim.nodes))]
+	if n.disk == nil || n.disk.broken {
+		return
+	}
+	n.disk.broken = true // the next Load fails
+	f.sim.doomed--
+	f.sim.stats.DeadDisks++
 }
 
 // recut heals all cuts, or draws a new line through the nodes; some links across
@@ -93,15 +107,18 @@ func (f *faults) mend() {
 	clear(f.sim.network.cut)
 	f.sim.network.loss, f.sim.network.late = 0, 0
 	for _, n := range f.sim.nodes {
-		if !n.up {
+		if n.dead() && n.up {
+			n.crash() // it only had not noticed
+		}
+		if !n.up && !n.dead() {
 			n.start()
 		}
 	}
 	for _, a := range f.sim.nodes {
 		for _, b := range f.sim.nodes {
-			if a != b {
-				id := b.id
-				a.do(func(now register.Now) { a.shard.Reachable(now, id, true) })
+			if a != b && a.up {
+				id, up := b.id, b.up
+				a.do(func(now register.Now) { a.shard.Reachable(now, id, up) })
 			}
 		}
 	}

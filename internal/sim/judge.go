@@ -17,7 +17,8 @@ const (
 	opGet opKind = iota
 	opPut        // of data; 0 is a delete
 	opPop
-	opCas // puts data if the value is expect
+	opCas   // puts data if the value is expect
+	opStale // a read that promises nothing
 )
 
 // input and output of an operation; data names a value, 0 is no value. Values
@@ -39,6 +40,8 @@ func (i input) String() string {
 	switch i.kind {
 	case opGet:
 		return "get " + i.key
+	case opStale:
+		return "stale " + i.key
 	case opPop:
 		return "pop " + i.key
 	case opCas:
@@ -90,11 +93,15 @@ var model = porcupine.Model{
 
 // patience bounds the search for an order of one key's operations; operations of
 // unknown outcome can make it exponential.
-const patience = 2 * time.Second
+const patience = time.Second
 
 // judge returns what is wrong with a history, or nil, and whether the search for
 // an order came to an end.
 func judge(history []porcupine.Operation) (decided bool, err error) {
+	if err := judgeStale(history); err != nil {
+		return true, err
+	}
+	history = slices.DeleteFunc(slices.Clone(history), func(o porcupine.Operation) bool { return o.Input.(input).kind == opStale })
 	decided = true
 	for _, part := range model.Partition(history) {
 		switch porcupine.CheckOperationsTimeout(model, part, patience) {
@@ -105,6 +112,31 @@ func judge(history []porcupine.Operation) (decided bool, err error) {
 		}
 	}
 	return decided, judgeIndexes(history)
+}
+
+// judgeStale checks that a stale read saw nothing that was never written to its
+// key, or was written only after it ended.
+func judgeStale(history []porcupine.Operation) error {
+	type value struct {
+		key  string
+		data int
+	}
+	written := map[value]int64{}
+	for _, o := range history {
+		if in := o.Input.(input); in.data != 0 {
+			written[value{in.key, in.data}] = o.Call
+		}
+	}
+	for _, o := range history {
+		in, data := o.Input.(input), o.Output.(output).data
+		if in.kind != opStale || data == 0 {
+			continue
+		}
+		if call, ok := written[value{in.key, data}]; !ok || call > o.Return {
+			return fmt.Errorf("a stale read of key %q saw %d, which nobody had written", in.key, data)
+		}
+	}
+	return nil
 }
 
 // judgeIndexes checks what the register model does not see: a value has one

@@ -57,6 +57,9 @@ func (n *node) crash() {
 	n.calls = nil
 }
 
+// dead reports whether the node will never come back.
+func (n *node) dead() bool { return n.disk != nil && n.disk.broken }
+
 func (n *node) time() register.Now {
 	now := n.sim.kernel.now
 	wall := n.sim.began.Add(time.Duration(float64(now)*n.rate) + n.skew)
@@ -77,6 +80,9 @@ func (n *node) do(input func(now register.Now)) {
 		done := n.calls[res.Token]
 		delete(n.calls, res.Token)
 		done(res)
+	}
+	if n.up && n.shard.Err() != nil {
+		n.crash() // and never again: mend and crashOne leave broken disks alone
 	}
 	if !n.up {
 		return

@@ -1,0 +1,59 @@
+# chord-plugin. `make help` lists what there is.
+
+GO       ?= go
+BIN      := bin/chord-plugin
+SEEDS    ?= 2000
+SEED     ?= 1
+FUZZTIME ?= 10s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Simulated runs in `make test`; the integration tests print their own seeds.
+TEST_SEEDS := 300
+
+.PHONY: help build run test test-race sim integration fuzz lint generate verify clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/chord-plugin
+	$(GO) build -o $(BIN) ./cmd/chord-plugin
+
+run: build ## start a ring of five, load it into a host, kill two members (KEEP=1 leaves it up)
+	@$(GO) build -o bin/demo ./integration/demo
+	@KEEP=$(KEEP) bin/demo -bin $(BIN)
+
+test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes
+	$(GO) vet ./...
+	$(GO) test -timeout 9m ./... -args -seeds=$(TEST_SEEDS)
+	$(GO) test -timeout 3m -tags mutation -run TestMutations ./internal/sim
+
+test-race: ## the tests under the race detector (the simulation is one goroutine and left out)
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e internal/sim -e integration)
+
+sim: ## SEEDS=n simulated runs from SEED
+	$(GO) test -timeout 0 -count 1 -v -run TestSeeds ./internal/sim -args -seeds=$(SEEDS) -seed=$(SEED)
+
+integration: build ## real processes: kills, freezes, partitions
+	$(GO) test -count 1 -timeout 10m -v ./integration/...
+
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | cut -c6- | sort -u); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+lint: ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags mutation ./chord/register ./internal/sim
+	$(GO) run $(STATICCHECK) ./...
+
+generate: ## make the gRPC code again (needs protoc: Debian's protobuf-compiler)
+	$(GO) generate ./plugin/proto
+
+verify: lint ## what a reviewer checks: lint, go.mod tidy, everything builds
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+	$(GO) build ./...
+
+clean: ## remove what was built
+	rm -rf bin

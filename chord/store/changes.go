@@ -1,0 +1,86 @@
+package store
+
+import (
+	"slices"
+	"strings"
+	"sync"
+)
+
+// The limits of the ring of recent changes.
+const (
+	MaxChanges      = 16384
+	MaxChangesBytes = 4 << 20 // of keys
+)
+
+// bootBits is how many changes of one boot the counter can number. So counters of
+// different boots never meet, and one of an earlier boot is known as such.
+const bootBits = 40
+
+// changes is a ring of the keys whose cells became durable last.
+type changes struct {
+	mu      sync.Mutex
+	keys    []string // of change n at n % MaxChanges
+	oldest  uint64   // the first change that is still here
+	counter uint64   // the last change; oldest-1 where there is none
+	bytes   int
+}
+
+func (c *changes) init(boot uint64) {
+	c.counter = boot << bootBits
+	c.oldest = c.counter + 1
+	c.keys = make([]string, MaxChanges)
+}
+
+func (c *changes) now() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counter
+}
+
+// add takes the cells of a batch that is durable.
+func (c *changes) add(batch []request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range batch {
+		for j := range batch[i].writes {
+			if w := &batch[i].writes[j]; w.Mark == nil {
+				c.push(w.Key)
+			}
+		}
+	}
+}
+
+func (c *changes) push(key string) {
+	for c.counter-c.oldest+1 == MaxChanges || c.bytes+len(key) > MaxChangesBytes && c.oldest <= c.counter {
+		old := &c.keys[c.oldest%MaxChanges]
+		c.bytes -= len(*old)
+		*old = ""
+		c.oldest++
+	}
+	c.counter++
+	c.keys[c.counter%MaxChanges] = key
+	c.bytes += len(key)
+}
+
+// Changes returns the keys with the prefix and above after whose cells became
+// durable after the counter since, sorted and each once, and the counter as of
+// now. It reports false where it cannot tell, because since is of an earlier boot
+// or too many changes ago (MaxChanges, MaxChangesBytes). A key is reported no
+// later than its write is acknowledged. Internal keys are left out as in Scan.
+func (s *Store) Changes(prefix, after string, since uint64) (keys []string, counter uint64, ok bool) {
+	c := &s.changes
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if since+1 < c.oldest || since > c.counter {
+		return nil, c.counter, false
+	}
+	for n := since + 1; n <= c.counter; n++ {
+		key := c.keys[n%MaxChanges]
+		internal := prefix == "" && (key == "" || key[0] == 0)
+		if strings.HasPrefix(key, prefix) && key > after && !internal {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), c.counter, true
+}

@@ -1,0 +1,73 @@
+package gossip
+
+import (
+	"sync"
+	"time"
+)
+
+// maxPings bounds the nodes that are pinged in one round.
+const maxPings = 8
+
+// watch pings the others and says Suspect of one that does not answer twice.
+//
+// memberlist has a suspect state too, and shares it among all nodes, but shows
+// it to nobody: Node.State is only filled in for NotifyMerge. This one is each
+// node's own, which is what it is for: whom to ask first. A round is one probe
+// interval and maxPings nodes, so with more nodes it takes more rounds to see
+// everybody; memberlist's own probing goes on beside it and decides who is dead.
+//
+// A node that UDP does not reach stays suspect even if TCP would reach it.
+func (g *Gossip) watch() {
+	t := time.NewTicker(g.profile.list.ProbeInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-g.ctx.Done():
+			return
+		}
+		g.mu.Lock()
+		due := g.table.due(maxPings, time.Now())
+		g.table.trim(time.Now())
+		g.mu.Unlock()
+		var wg sync.WaitGroup
+		for _, n := range due {
+			wg.Go(func() { g.look(&n) })
+		}
+		wg.Go(func() {
+			// It is reported on Conflict; Join returns it too.
+			_ = g.faceRival()
+		})
+		wg.Wait()
+	}
+}
+
+// look pings a node, again if it does not answer, and notes the outcome.
+func (g *Gossip) look(n *Node) {
+	yes := g.ping(n) || g.ping(n)
+	if g.ctx.Err() == nil { // else it is not its fault
+		g.answered(n, yes)
+	}
+}
+
+// answered notes whether a node answered a ping, of ours or of memberlist's.
+func (g *Gossip) answered(n *Node, yes bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.table.answered(n.ID, n.Boot, yes, time.Now()) {
+		g.tell(n.ID)
+	}
+}
+
+// ping reports whether a node answers within the profile's probe timeout.
+func (g *Gossip) ping(n *Node) bool {
+	if g.ctx.Err() != nil {
+		return false
+	}
+	addr, err := udpAddr(n.GossipAddr)
+	if err != nil {
+		return false
+	}
+	_, err = g.list.Ping(n.listName(), addr)
+	return err == nil
+}

@@ -1,0 +1,169 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// DefaultAddr is where an agent listens when nothing is configured.
+const DefaultAddr = "127.0.0.1:8500"
+
+const (
+	// maxConns bounds the connections of a client to its agent; further calls
+	// wait for one within their context.
+	maxConns = 256
+	// maxIdleConns of them are kept, for less time than the server keeps them,
+	// so that a call does not begin on a connection that is being closed.
+	maxIdleConns   = 64
+	clientIdleTime = IdleTimeout * 3 / 4
+	dialTimeout    = 10 * time.Second
+	// limitsTimeout is how long Limits waits for the agent.
+	limitsTimeout = 5 * time.Second
+)
+
+// ClientConfig says which agent a Client talks to.
+type ClientConfig struct {
+	// Addr is host:port, or a URL of scheme http or https. Empty: DefaultAddr.
+	Addr string
+	// Transport carries the requests. Nil: one of the client's own, which uses
+	// the proxy of the environment except for loopback. Close closes its idle
+	// connections.
+	Transport http.RoundTripper
+}
+
+// Client is a backend.Backend and a backend.Admin over the HTTP API of an agent.
+// It is made for the command line and for programs that do not load the plugin.
+//
+// An agent that can not be reached is NotReady: nothing happened. A change whose
+// connection broke after it may have been sent is UnknownOutcome. The deadline
+// of a call travels to the agent, less a tenth of it or 100 ms at most, so that
+// the agent's own error arrives in time.
+type Client struct {
+	base        *url.URL
+	http        *http.Client
+	maxResponse int64
+
+	// life ends with Close.
+	life context.Context
+	end  context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup
+	limits *backend.Limits
+}
+
+var (
+	_ backend.Backend = (*Client)(nil)
+	_ backend.Admin   = (*Client)(nil)
+)
+
+// NewClient makes a client. It does not connect: the first call does. An address
+// that can not be one is Invalid.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	base, err := parseAddr(cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
+	transport := cfg.Transport
+	if transport == nil {
+		transport = &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout:    dialTimeout,
+			MaxConnsPerHost:        maxConns,
+			MaxIdleConnsPerHost:    maxIdleConns,
+			IdleConnTimeout:        clientIdleTime,
+			ExpectContinueTimeout:  time.Second,
+			MaxResponseHeaderBytes: MaxHeaderBytes,
+			DisableCompression:     true,
+		}
+	}
+	c := &Client{base: base, maxResponse: maxResponse, http: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	c.life, c.end = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// parseAddr makes a URL of an address.
+func parseAddr(addr string) (*url.URL, error) {
+	if addr == "" {
+		addr = DefaultAddr
+	}
+	full := addr
+	if !strings.Contains(addr, "://") {
+		full = "http://" + addr
+	}
+	u, err := url.Parse(full)
+	if err != nil {
+		return nil, backend.Errorf(backend.Invalid, "", "the agent's address %q is no address (set by -http-addr or CHORD_HTTP_ADDR): %w", addr, err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, backend.Errorf(backend.Invalid, "", "the agent's address is %q; give host:port, http://host:port or https://host:port with -http-addr or CHORD_HTTP_ADDR", addr)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+// Addr returns the agent's address as a URL.
+func (c *Client) Addr() string { return c.base.String() }
+
+// Limits asks the agent for its limits and remembers the answer. While the agent
+// can not be asked it returns the defaults of this API.
+func (c *Client) Limits() backend.Limits {
+	c.mu.Lock()
+	known := c.limits
+	c.mu.Unlock()
+	if known != nil {
+		return *known
+	}
+	fallback := backend.DefaultLimits()
+	fallback.MaxValueSize = DefaultMaxValueSize
+
+	ctx, cancel := context.WithTimeout(c.life, limitsTimeout)
+	defer cancel()
+	got, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/chord/limits"})
+	if err != nil {
+		return fallback
+	}
+	var wire wireLimits
+	if json.Unmarshal(got.body, &wire) != nil || wire.MaxKeySize <= 0 || wire.MaxValueSize <= 0 {
+		return fallback
+	}
+	limits := backend.Limits{MaxKeySize: wire.MaxKeySize, MaxValueSize: wire.MaxValueSize}
+	c.mu.Lock()
+	c.limits = &limits
+	c.mu.Unlock()
+	return limits
+}
+
+// Close ends the client: calls that wait fail with Closed, and so do later ones.
+// It returns when all calls have. The agent and what it stores stay.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end()
+	c.calls.Wait()
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// begin counts a call in, unless the client is closed.
+func (c *Client) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.calls.Add(1)
+	}
+	return !c.closed
+}

@@ -1,0 +1,72 @@
+// Package httpapi serves a backend over HTTP in the shapes of Consul's
+// key/value API, and is the client for it.
+//
+// # Consul's part
+//
+//	GET    /v1/kv/KEY    raw, stale, consistent, pretty; index, wait
+//	GET    /v1/kv/PREFIX ?recurse, or ?keys with separator (also: seperator)
+//	PUT    /v1/kv/KEY    flags, cas
+//	DELETE /v1/kv/KEY    cas, recurse
+//	GET    /v1/status/leader, /v1/status/peers
+//	GET    /v1/agent/self, /v1/agent/members, /v1/agent/metrics?format=prometheus
+//
+// Every read is linearizable unless it says ?stale, so ?consistent is taken and
+// changes nothing. ?dc and tokens are taken and not looked at. ?ns and
+// ?partition are refused: ignoring them would mix what the caller keeps apart.
+//
+// Blocking queries are answered at once: index and wait are checked and else
+// ignored. Consul's contract lets a blocking query return without a change, so
+// clients stay correct, and poll. ?acquire and ?release are refused.
+//
+// DELETE with ?recurse lists and then deletes one key after another: it is not
+// atomic. When it fails half way the error is UnknownOutcome.
+//
+// A response lists at most 1,048,576 names; a longer listing is 413, and
+// /v1/chord/list pages through it.
+//
+// # Keys in paths
+//
+// The key is everything after the endpoint, percent-decoded once and never
+// cleaned: "a//b", "a/./b" and "a/../b" are three keys. A key with a "%" in it
+// must be sent with "%25".
+//
+// # Indexes
+//
+// X-Consul-Index is the modify index of the one key asked for, for a prefix the
+// newest change under it, and for a missing key or an empty prefix the newest
+// index that this server has met, which is never 0 and never falls. A PUT
+// answers with the new modify index in X-Chord-Index.
+//
+// # Errors
+//
+// The body is text. The header X-Chord-Error-Code names the backend's code, and
+// X-Chord-Error-Key, X-Chord-Error-Message (both percent-encoded),
+// X-Chord-Answered and X-Chord-Owners carry the rest, so that Client rebuilds
+// the same backend.Error. A lost cas is 200 with the body false, as in Consul,
+// and has the same headers.
+//
+//	400 invalid, read-only transaction    403 unauthorized, cross-origin
+//	404 no such key, no such endpoint     405 method, with Allow
+//	409 conflict outside cas, transaction conflict or done, fenced, lock lost
+//	413 too large
+//	500 unknown outcome, internal, session invalid, a flags or cas that is no number
+//	503 no quorum, not ready, closed, too many requests; with Retry-After
+//
+// No quorum is 503, where Consul says 500 "No cluster leader": 503 is what load
+// balancers understand, and it can not be taken for a fault of the server.
+// Consul's own Go client retries the reads of a lock's watch on 500 only.
+//
+// # Our part
+//
+//	GET  /v1/health              200 when serving, else 503, with the reason
+//	GET  /v1/ring                backend.Ring
+//	GET  /v1/ring/locate/KEY     backend.Location
+//	GET  /v1/chord/list          prefix, separator, after, limit, values
+//	GET  /v1/chord/limits        backend.Limits, as this API applies them
+//	POST /v1/chord/pop/KEY       reads and deletes a key; 404 when there is none
+//	POST /v1/chord/popitem       the same with any key
+//
+// The header X-Chord-Timeout (a Go duration, "1.5s") says how long the caller
+// will wait. It becomes the deadline of the backend's call, within
+// Config.MaxTimeout, and the response repeats what was granted.
+package httpapi

@@ -1,0 +1,83 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// wireLimits is the answer of /v1/chord/limits, in bytes.
+type wireLimits struct {
+	MaxKeySize   int `json:"max_key_size"`
+	MaxValueSize int `json:"max_value_size"`
+}
+
+func (h *Handler) showLimits(w http.ResponseWriter, r *http.Request) error {
+	l := h.limits()
+	return writeJSON(w, r, http.StatusOK, wireLimits{MaxKeySize: l.MaxKeySize, MaxValueSize: l.MaxValueSize})
+}
+
+// pop answers POST /v1/chord/pop/KEY with the entry it deleted.
+func (h *Handler) pop(key string) answer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if key == "" {
+			return errNoKey()
+		}
+		e, err := h.cfg.Backend.Pop(r.Context(), key)
+		return h.writePopped(w, r, key, e, err)
+	}
+}
+
+// popItem answers POST /v1/chord/popitem with the entry it deleted.
+func (h *Handler) popItem(w http.ResponseWriter, r *http.Request) error {
+	e, err := h.cfg.Backend.PopItem(r.Context())
+	return h.writePopped(w, r, "", e, err)
+}
+
+func (h *Handler) writePopped(w http.ResponseWriter, r *http.Request, key string, e *backend.Entry, err error) error {
+	if err != nil {
+		return asError(err, key, true)
+	}
+	if e == nil {
+		h.setMeta(w, 0, true)
+		writeBody(w, http.StatusNotFound, nil)
+		return nil
+	}
+	h.setMeta(w, e.ModifyIndex, true)
+	return writeJSON(w, r, http.StatusOK, []wireEntry{toWire(e)})
+}
+
+// list answers GET /v1/chord/list: what backend.Backend's List returns.
+func (h *Handler) list(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	ask := backend.ListQuery{
+		Prefix: q.Get("prefix"), Separator: q.Get("separator"), After: q.Get("after"), Values: q.Has("values"),
+	}
+	if limit := q.Get("limit"); limit != "" {
+		if ask.Limit, err = strconv.Atoi(limit); err != nil {
+			return backend.Errorf(backend.Invalid, "", "Invalid limit %q: give a number of items, or 0 for all", limit)
+		}
+	}
+	page, err := h.page(r.Context(), ask)
+	if err != nil {
+		return err
+	}
+	h.setMeta(w, page.Index, true)
+	out := wireList{Items: make([]wireItem, len(page.Items)), More: page.More, Index: page.Index}
+	for i, it := range page.Items {
+		out.Items[i] = wireItem{Name: it.Name, Folded: it.Folded}
+		if !utf8.ValidString(it.Name) {
+			out.Items[i].RawName = []byte(it.Name)
+		}
+		if it.Entry != nil {
+			e := toWire(it.Entry)
+			out.Items[i].Entry = &e
+		}
+	}
+	return writeJSON(w, r, http.StatusOK, out)
+}

@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// query is what every endpoint under /v1/kv/ understands, checked.
+type query struct {
+	url.Values
+	stale bool
+}
+
+// parseQuery checks the parameters that are common to reads and writes, with
+// Consul's texts.
+func parseQuery(r *http.Request) (query, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return query{}, backend.Errorf(backend.Invalid, "", "Invalid query: %w", err)
+	}
+	q := query{Values: values, stale: values.Has("stale")}
+	if q.stale && q.Has("consistent") {
+		return q, backend.Errorf(backend.Invalid, "", "Cannot specify ?stale with ?consistent, conflicting semantics.")
+	}
+	if wait := q.Get("wait"); wait != "" {
+		if _, err := time.ParseDuration(wait); err != nil {
+			return q, backend.Errorf(backend.Invalid, "", "Invalid wait time")
+		}
+	}
+	if index := q.Get("index"); index != "" {
+		if _, err := strconv.ParseUint(index, 10, 64); err != nil {
+			return q, backend.Errorf(backend.Invalid, "", "Invalid index")
+		}
+	}
+	for _, name := range []string{"ns", "partition"} {
+		if q.Get(name) != "" {
+			return q, backend.Errorf(backend.Invalid, "", "Invalid query parameter: %q - namespaces and partitions do not exist here", name)
+		}
+	}
+	return q, nil
+}
+
+// exclusive returns an error when more than one of names was given.
+func (q query) exclusive(names ...string) error {
+	found := false
+	for _, name := range names {
+		if !q.Has(name) {
+			continue
+		}
+		if found {
+			return backend.Errorf(backend.Invalid, "", "Conflicting flags: %v", q.Encode())
+		}
+		found = true
+	}
+	return nil
+}
+
+// number returns the parameter name as a number; Consul answers 500 when it is
+// none, with the text of strconv.
+func (q query) number(name string) (n uint64, given bool, err error) {
+	if !q.Has(name) {
+		return 0, false, nil
+	}
+	n, err = strconv.ParseUint(q.Get(name), 10, 64)
+	if err != nil {
+		return 0, true, &statusError{http.StatusInternalServerError, backend.Errorf(backend.Invalid, "", "%w", err)}
+	}
+	return n, true, nil
+}
+
+// condition returns what ?cas asks for.
+func (q query) condition() (backend.Condition, error) {
+	n, given, err := q.number("cas")
+	if err != nil || !given {
+		return backend.Condition{}, err
+	}
+	return backend.IfIndex(n), nil
+}

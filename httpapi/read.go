@@ -1,0 +1,133 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// errNoKey is what Consul says to a request that needs a key and has none.
+func errNoKey() error { return backend.Errorf(backend.Invalid, "", "Missing key name") }
+
+// kvGet answers GET /v1/kv/KEY: one key, the entries under a prefix (?recurse),
+// or their names (?keys).
+//
+// ?index and ?wait are checked and the answer comes at once: Consul's contract
+// allows a blocking query to return without a change.
+func (h *Handler) kvGet(key string) answer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		q, err := parseQuery(r)
+		switch {
+		case err != nil:
+			return err
+		case q.Has("keys"):
+			return h.kvKeys(w, r, q, key)
+		case q.Has("recurse"):
+			return h.kvRecurse(w, r, key)
+		case key == "":
+			return errNoKey()
+		}
+		e, err := h.cfg.Backend.Get(r.Context(), key, backend.GetOptions{Stale: q.stale})
+		if err != nil {
+			return asError(err, key, false)
+		}
+		known := true
+		if q.stale {
+			known = h.knownLeader(r.Context())
+		}
+		if e == nil {
+			h.setMeta(w, 0, known)
+			writeBody(w, http.StatusNotFound, nil)
+			return nil
+		}
+		h.setMeta(w, e.ModifyIndex, known)
+		if q.Has("raw") {
+			writeRaw(w, e.Value)
+			return nil
+		}
+		return writeJSON(w, r, http.StatusOK, []wireEntry{toWire(e)})
+	}
+}
+
+// writeRaw writes a value as it is. A value may be a page made by somebody else,
+// so browsers are told not to guess its type and not to run it.
+func writeRaw(w http.ResponseWriter, value []byte) {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Security-Policy", "sandbox")
+	writeBody(w, http.StatusOK, value)
+}
+
+// kvRecurse answers with every entry under a prefix; 404 when there is none.
+func (h *Handler) kvRecurse(w http.ResponseWriter, r *http.Request, prefix string) error {
+	page, err := h.page(r.Context(), backend.ListQuery{Prefix: prefix, Values: true})
+	if err != nil {
+		return err
+	}
+	h.setMeta(w, page.Index, true)
+	if len(page.Items) == 0 {
+		writeBody(w, http.StatusNotFound, nil)
+		return nil
+	}
+	entries := make([]wireEntry, len(page.Items))
+	for i := range page.Items {
+		entries[i] = toWire(page.Items[i].Entry)
+	}
+	return writeJSON(w, r, http.StatusOK, entries)
+}
+
+// kvKeys answers with names, folded at the separator. No names are 404, but an
+// empty array for the root.
+func (h *Handler) kvKeys(w http.ResponseWriter, r *http.Request, q query, prefix string) error {
+	separator := q.Get("seperator")
+	if q.Has("separator") {
+		separator = q.Get("separator")
+	}
+	page, err := h.page(r.Context(), backend.ListQuery{Prefix: prefix, Separator: separator})
+	if err != nil {
+		return err
+	}
+	h.setMeta(w, page.Index, true)
+	if len(page.Items) == 0 && prefix != "" {
+		writeBody(w, http.StatusNotFound, nil)
+		return nil
+	}
+	return writeJSON(w, r, http.StatusOK, page.Names())
+}
+
+// page lists what q asks for, within the limit on one response.
+func (h *Handler) page(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
+	all := q.Limit <= 0 || q.Limit > h.maxItems
+	if all {
+		q.Limit = h.maxItems
+	}
+	page, err := h.cfg.Backend.List(ctx, q)
+	if err != nil {
+		return nil, asError(err, q.Prefix, false)
+	}
+	if all && page.More {
+		return nil, backend.Errorf(backend.TooLarge, q.Prefix, "more than %d names lie under the prefix; take a narrower one, or page with /v1/chord/list", h.maxItems)
+	}
+	return page, nil
+}
+
+// setMeta sets the headers that Consul's clients read after every read. Index 0
+// stands for nothing found.
+func (h *Handler) setMeta(w http.ResponseWriter, index uint64, known bool) {
+	newest := h.seen(index)
+	if index == 0 {
+		index = newest
+	}
+	w.Header().Set("X-Consul-Index", strconv.FormatUint(index, 10))
+	w.Header().Set("X-Consul-KnownLeader", strconv.FormatBool(known))
+	w.Header().Set("X-Consul-LastContact", "0")
+}
+
+// knownLeader reports whether the ring has a quorum. A linearizable read that
+// succeeded has just shown it; only a stale one needs to ask.
+func (h *Handler) knownLeader(ctx context.Context) bool {
+	status, err := h.cfg.Admin.Status(ctx)
+	return err == nil && status.Quorum
+}

@@ -1,0 +1,84 @@
+package httpapi
+
+import (
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+)
+
+// keyed are the endpoints whose path ends with a key. They are matched before
+// the ServeMux, which would clean the key and redirect.
+var keyed = []struct {
+	prefix  string
+	methods map[string]func(*Handler, string) answer
+}{
+	{"/v1/kv/", map[string]func(*Handler, string) answer{
+		http.MethodGet: (*Handler).kvGet, http.MethodPut: (*Handler).kvPut, http.MethodDelete: (*Handler).kvDelete,
+	}},
+	{"/v1/ring/locate/", map[string]func(*Handler, string) answer{http.MethodGet: (*Handler).locate}},
+	{"/v1/chord/pop/", map[string]func(*Handler, string) answer{http.MethodPost: (*Handler).pop}},
+}
+
+func (h *Handler) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, a := range map[string]answer{
+		"GET /v1/status/leader":  h.leader,
+		"GET /v1/status/peers":   h.peers,
+		"GET /v1/agent/self":     h.self,
+		"GET /v1/agent/members":  h.members,
+		"GET /v1/agent/metrics":  h.metrics,
+		"GET /v1/health":         h.health,
+		"GET /v1/ring":           h.ring,
+		"GET /v1/chord/list":     h.list,
+		"GET /v1/chord/limits":   h.showLimits,
+		"POST /v1/chord/popitem": h.popItem,
+	} {
+		mux.Handle(pattern, h.serve(a))
+	}
+	return mux
+}
+
+// dispatch finds the endpoint of r.
+func (h *Handler) dispatch(w http.ResponseWriter, r *http.Request) {
+	for _, e := range keyed {
+		key, ok := keyOf(r.URL.Path, e.prefix)
+		if !ok {
+			continue
+		}
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		if answerFor, ok := e.methods[method]; ok {
+			h.serve(answerFor(h, key)).ServeHTTP(w, r)
+			return
+		}
+		allow := make([]string, 0, len(e.methods)+1)
+		for m := range e.methods {
+			allow = append(allow, m)
+			if m == http.MethodGet {
+				allow = append(allow, http.MethodHead)
+			}
+		}
+		slices.Sort(allow)
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		return
+	}
+	// The ServeMux would redirect "//v1/kv/a//b" to "/v1/kv/a/b", another key.
+	if path.Clean(r.URL.Path) != r.URL.Path {
+		http.NotFound(w, r)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// keyOf returns the key in a decoded path, byte for byte. The endpoint without
+// its last slash is the endpoint with the empty key.
+func keyOf(urlPath, prefix string) (key string, ok bool) {
+	if urlPath == strings.TrimSuffix(prefix, "/") {
+		return "", true
+	}
+	return strings.CutPrefix(urlPath, prefix)
+}
