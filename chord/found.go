@@ -66,6 +66,9 @@ func (n *Node) findRingOnce() error {
 			return n.activate(conf)
 		}
 	}
+	if self := n.gossip.Self(); self.RingID != "" {
+		return fmt.Errorf("waiting for a member of ring %s to appear: this node has heard of it, so it founds none", self.RingID)
+	}
 	if n.cfg.Expect == 0 {
 		return fmt.Errorf("waiting for a member of a ring to appear; the seeds are %s", seedList(n.cfg.Seeds))
 	}
@@ -96,7 +99,7 @@ func (n *Node) founders(nodes []gossip.Node) ([]gossip.Node, error) {
 	var others []string
 	for _, g := range nodes {
 		switch {
-		case g.Role != gossip.RoleMember || g.Epoch > 0 || g.State != gossip.Alive && g.ID != n.id || g.MeshAddr == "":
+		case g.Role != gossip.RoleMember || g.RingID != "" || g.State != gossip.Alive && g.ID != n.id || g.MeshAddr == "":
 		case g.Expect == n.cfg.Expect:
 			set = append(set, g)
 		case g.Expect > 0:
