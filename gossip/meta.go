@@ -135,7 +135,7 @@ func checkMeta(n *Node) error {
 		{"version", n.Version, MaxVersion},
 	} {
 		if len(f.s) > f.most {
-			return fmt.Errorf("the %s has %d bytes and may have %d: %.40q...", f.what, len(f.s), f.most, f.s)
+			return fmt.Errorf("the %s has %d bytes and may have %d; it begins with %.40q", f.what, len(f.s), f.most, f.s)
 		}
 		if !utf8.ValidString(f.s) {
 			return fmt.Errorf("the %s is not valid UTF-8: %q", f.what, f.s)

@@ -130,7 +130,7 @@ func (g *Gossip) faceRival() error {
 	if !met {
 		return nil
 	}
-	alive := g.ping(&r.node) || g.ping(&r.node)
+	alive := g.pingTwice(&r.node)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {

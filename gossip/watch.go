@@ -42,9 +42,19 @@ func (g *Gossip) watch() {
 	}
 }
 
+// pingTwice pings a node, again if it does not answer: one packet may be lost.
+func (g *Gossip) pingTwice(n *Node) bool {
+	for range 2 {
+		if g.ping(n) {
+			return true
+		}
+	}
+	return false
+}
+
 // look pings a node, again if it does not answer, and notes the outcome.
 func (g *Gossip) look(n *Node) {
-	yes := g.ping(n) || g.ping(n)
+	yes := g.pingTwice(n)
 	if g.ctx.Err() == nil { // else it is not its fault
 		g.answered(n, yes)
 	}

@@ -52,7 +52,8 @@ var ErrBusy = &RemoteError{Code: CodeBusy, Message: "busy"}
 // RemoteError is the error a handler returned, at the caller. A handler that
 // returns one (or wraps one) chooses the code.
 type RemoteError struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 	Code    uint32
 	Message string
 }

@@ -37,7 +37,8 @@ type hello struct {
 
 // refusal is the last frame of a connection that cannot be.
 type refusal struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 	Reason  Refusal
 	Text    string
 	Peer    Peer // who refuses, so that a dialler finds out who lives at an address

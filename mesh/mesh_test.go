@@ -99,7 +99,8 @@ const (
 )
 
 type point struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 	X       int64
 	Name    string
 	Value   []byte

@@ -22,7 +22,8 @@ const maxText = 256
 
 // Peer is a node as the mesh knows it.
 type Peer struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 
 	ID   ring.ID
 	Name string

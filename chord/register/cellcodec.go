@@ -150,6 +150,9 @@ func (d *decoder) value() Value {
 		v.Lineage = make([]Past, n)
 		for i := range v.Lineage {
 			v.Lineage[i] = Past{Write: d.ballot(), Op: d.ballot()}
+			if i > 0 && d.err == nil && !v.Lineage[i].Write.Less(v.Lineage[i-1].Write) {
+				d.fail(errors.New("its lineage is out of order"))
+			}
 		}
 	}
 	if d.err == nil && len(d.b) > 0 {

@@ -101,7 +101,7 @@ func (s *Shard) passWindow(until uint64) {
 
 // onForward runs an operation for another node.
 func (s *Shard) onForward(from ring.Node, m *Message) {
-	if m.Change.writes() && (m.Op.IsZero() || m.Op.Time > m.Time || m.Until <= m.Op.Time) {
+	if m.Change.writes() && (m.Op.IsZero() || m.Until <= m.Op.Time) {
 		return // no origin sends this
 	}
 	s.submit(&op{origin: from, askRound: m.Round, key: m.Key, id: m.Op, change: m.Change, until: m.Until}, m.Timeout)

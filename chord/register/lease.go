@@ -12,17 +12,25 @@ type lease struct {
 type leases struct {
 	max   int
 	byKey map[string]lease
-	order []string // in the order of their making; a key may be there more than once
+	order []leased // in the order of their making; of a key only the last counts
+}
+
+type leased struct {
+	key  string
+	next Ballot
 }
 
 func newLeases(max int) leases { return leases{max: max, byKey: map[string]lease{}} }
 
 func (l *leases) put(key string, v lease) {
 	l.byKey[key] = v
-	l.order = append(l.order, key)
+	l.order = append(l.order, leased{key, v.next})
 	for len(l.order) > 2*l.max || len(l.byKey) > l.max {
-		delete(l.byKey, l.order[0])
+		oldest := l.order[0]
 		l.order = l.order[1:]
+		if l.byKey[oldest.key].next == oldest.next {
+			delete(l.byKey, oldest.key)
+		}
 	}
 }
 

@@ -87,6 +87,11 @@ type Message struct {
 	Result Result
 }
 
+// newest returns the newest timestamp that a question makes the receiver keep.
+func (m *Message) newest() uint64 {
+	return max(m.Ballot.Time, m.Next.Time, m.Cell.Accepted.Time, m.Cell.Value.Write().Time, m.Op.Time)
+}
+
 // Envelope is a message with its addressee.
 type Envelope struct {
 	To  ring.Node

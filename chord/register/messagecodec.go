@@ -53,8 +53,7 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	case MsgResult:
 		dst = append(dst, byte(m.Result.Outcome))
 		dst = binary.AppendUvarint(dst, m.Result.Index)
-		dst = binary.AppendUvarint(dst, uint64(m.Result.Answered))
-		dst = binary.AppendUvarint(dst, uint64(m.Result.Owners))
+		dst = append(dst, byte(m.Result.Answered), byte(m.Result.Owners))
 		dst = appendValue(dst, &m.Result.Value)
 	case MsgExpired:
 		dst = appendBool(dst, m.Doubt)
@@ -110,6 +109,9 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Result.Answered = int(d.byte())
 		m.Result.Owners = int(d.byte())
 		m.Result.Value = d.value()
+		if o := m.Result.Outcome; o < Done || o > Drifted {
+			d.fail(fmt.Errorf("unknown outcome %d; a newer build sent this", o))
+		}
 	case MsgExpired:
 		m.Doubt = d.bool()
 	case MsgStale, MsgDrift:

@@ -185,7 +185,12 @@ func (s *Shard) onPromise(from ring.Node, m *Message) {
 		return
 	}
 	i := r.group.Index(from)
-	if i < 0 || r.yes>>i&1 == 1 {
+	if i < 0 || r.yes>>i&1 == 1 || !m.Cell.Accepted.Less(r.ballot) {
+		return // nobody promises a ballot that is not above what it accepted
+	}
+	if err := s.clock.observe(m.Cell.Value.Write().Time, s.now.Wall); err != nil {
+		r.drift |= 1 << i
+		s.against(r, from)
 		return
 	}
 	r.yes |= 1 << i
@@ -199,7 +204,6 @@ func (s *Shard) onPromise(from ring.Node, m *Message) {
 	if r.first <= r.base.Value.Write().Time {
 		// The stamps must be above what they are built on. The clock has seen it
 		// by now: try again.
-		s.clock.last = max(s.clock.last, r.base.Value.Write().Time)
 		s.lost(r, false)
 		return
 	}
@@ -247,8 +251,12 @@ func (s *Shard) onRefuse(from ring.Node, m *Message) {
 	if r == nil || r.phase == phaseConfirm || m.Ballot == r.ballot {
 		return // m.Ballot == r.ballot: a doubled Prepare, promised before
 	}
+	i := r.group.Index(from)
+	if i < 0 {
+		return
+	}
 	if err := s.clock.observe(m.Ballot.Time, s.now.Wall); err != nil {
-		r.drift |= 1 << max(r.group.Index(from), 0)
+		r.drift |= 1 << i
 	}
 	s.against(r, from)
 }

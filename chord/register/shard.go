@@ -249,6 +249,9 @@ func (s *Shard) step(from ring.Node, m *Message) {
 		}
 		return
 	}
+	if asks && m.newest() > m.Time {
+		return // nobody asks for what its own clock has not reached
+	}
 	if asks && m.Epoch != s.epoch {
 		s.send(from, Message{Kind: MsgStale, Key: m.Key, Round: m.Round})
 		return

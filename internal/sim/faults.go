@@ -107,6 +107,9 @@ func (f *faults) mend() {
 	clear(f.sim.network.cut)
 	f.sim.network.loss, f.sim.network.late = 0, 0
 	for _, n := range f.sim.nodes {
+		if f.sim.register.MaxDrift != 0 {
+			n.skew = 0 // somebody set the clocks right
+		}
 		if n.dead() && n.up {
 			n.crash() // it only had not noticed
 		}

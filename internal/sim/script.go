@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,29 +56,6 @@ type Script struct {
 	history   []porcupine.Operation
 	step      int64 // orders the history
 	out       strings.Builder
-}
-
-// actor is a node of a script.
-type actor struct {
-	name           string
-	id             ring.Node
-	shard          *register.Shard // nil while it is down
-	boot           uint64
-	member         bool
-	cells          map[string]register.Cell
-	mark           register.Mark
-	queue          []register.Write
-	stalled, frail bool
-	frozen         bool
-	skew           time.Duration
-}
-
-// Load reads what is durable.
-func (a *actor) Load(key string) (register.Cell, error) {
-	if a.frail {
-		return register.Cell{}, fmt.Errorf("disk of %s failed", a.name)
-	}
-	return a.cells[key], nil
 }
 
 type flight struct {
@@ -210,92 +186,6 @@ func (s *Script) Judge() error {
 	}
 	_, err := judge(history)
 	return err
-}
-
-// ring makes the nodes. With old=N the first N members are Old and the last
-// replicas members New, of a joint configuration.
-func (s *Script) ring(opt map[string]string) {
-	members, clients := int(number(opt["members"])), 0
-	if v, ok := opt["clients"]; ok {
-		clients = int(number(v))
-	}
-	r := int(number(opt["replicas"]))
-	cfg := &ring.Configuration{RingID: "00000000000000000000000000000001", Epoch: 1, Level: ring.Level, New: ring.Side{Replicas: r}}
-	var all []ring.Member
-	for i := range members {
-		all = append(all, ring.Member{ID: ring.NodeID(fmt.Appendf(nil, "member %d", i)), Name: fmt.Sprint(i), Tokens: 8})
-	}
-	cfg.New.Members = slices.Clone(all)
-	if v, ok := opt["old"]; ok {
-		cfg.Epoch = 2
-		cfg.Old = &ring.Side{Replicas: r, Members: slices.Clone(all[:number(v)])}
-		cfg.New.Members = slices.Clone(all[members-r:])
-	}
-	cfg.Sort()
-	if err := cfg.Validate(); err != nil {
-		panic(err)
-	}
-	*s = Script{
-		Trace: s.Trace, placement: ring.NewPlacement(cfg), byID: map[ring.Node]*actor{},
-		calls: map[uint64]call{}, index: map[uint64]uint64{}, settings: settings(opt),
-		base: register.Timestamp(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)),
-	}
-	g := s.placement.Group("k")
-	ids := slices.Clone(g.Owners())
-	for _, m := range all {
-		if g.Index(m.ID.Node()) < 0 {
-			ids = append(ids, m.ID.Node())
-		}
-	}
-	for i, id := range ids {
-		s.add(&actor{name: string(rune('a' + i)), id: id, member: true, cells: map[string]register.Cell{}})
-	}
-	for i := range clients {
-		name := string(rune('x' + i))
-		s.add(&actor{name: name, id: ring.NodeID([]byte(name)).Node()})
-	}
-	s.printf("k is owned by %s", s.sides(&g))
-}
-
-func (s *Script) add(a *actor) {
-	s.nodes = append(s.nodes, a)
-	s.byID[a.id] = a
-	s.start(a)
-}
-
-func (s *Script) start(a *actor) {
-	a.boot++
-	cfg := s.settings
-	cfg.Self = a.id
-	cfg.Rand = rand.New(rand.NewPCG(uint64(a.id), a.boot))
-	if a.member {
-		cfg.Cells, cfg.Mark = a, a.mark
-	}
-	a.shard = register.NewShard(cfg, s.placement)
-}
-
-func settings(opt map[string]string) register.Config {
-	c := register.Config{
-		MaxDrift: time.Minute, Attempt: 100 * time.Millisecond, Hedge: 20 * time.Millisecond,
-		ForwardMin: 50 * time.Millisecond, ForwardMax: 50 * time.Millisecond, Window: 200 * time.Millisecond,
-	}
-	for name, v := range opt {
-		switch name {
-		case "window":
-			c.Window = duration(v)
-		case "markstep":
-			c.MarkStep = duration(v)
-		case "drift":
-			c.MaxDrift = duration(v)
-		case "attempt":
-			c.Attempt = duration(v)
-		case "promises":
-			c.MaxPromises = int(number(v))
-		case "waiting":
-			c.MaxWaiting = int(number(v))
-		}
-	}
-	return c
 }
 
 func (s *Script) submit(pos []string, opt map[string]string) {

@@ -91,6 +91,10 @@ func Run(o Options) (Stats, error) {
 	if k.chance(0.2) {
 		s.register.MaxWaiting = 1 + k.rng.IntN(3)
 	}
+	if !o.Hot && k.chance(0.1) { // each restart moves a clock by MarkStep, which adds up
+		s.register.MaxDrift = k.between(4*time.Second, 12*time.Second)
+		s.register.MarkStep = k.between(50*time.Millisecond, 150*time.Millisecond)
+	}
 	s.keys = []string{"a", "b", "c", "d", "e", "f"}[:1+k.rng.IntN(6)]
 	clients := 4
 	if o.Hot {
@@ -137,11 +141,17 @@ func (s *Sim) populate() {
 		s.nodes = append(s.nodes, n)
 	}
 	cfg.Sort()
+	s.doomed = cfg.New.Faults()
+	if all := cfg.New.Members; len(all) > 1 && k.chance(0.25) { // in the middle of a change of the ring
+		cfg.Epoch = 2
+		cfg.Old = &ring.Side{Replicas: 1 + k.rng.IntN(5), Members: slices.Clone(all[:1+k.rng.IntN(len(all))])}
+		cfg.New.Members = slices.Clone(all[k.rng.IntN(len(all)):])
+		s.doomed = min(cfg.Old.Faults(), cfg.New.Faults())
+	}
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
 	s.placement = ring.NewPlacement(cfg)
-	s.doomed = cfg.New.Faults()
 	for _, n := range s.nodes {
 		n.start()
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 300, "how many seeds TestSeeds runs")
+	seeds = flag.Uint64("seeds", 500, "how many seeds TestSeeds runs")
 	seed  = flag.Uint64("seed", 1, "the first seed of TestSeeds")
 )
 

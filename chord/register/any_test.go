@@ -1,0 +1,86 @@
+package register
+
+import (
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// This file draws the things that travel.
+
+func anyTime(t *rapid.T) uint64 { return rapid.Uint64Range(0, MaxTime).Draw(t, "time") }
+
+func anyBallot(t *rapid.T) Ballot {
+	return Ballot{Time: anyTime(t), Node: ring.Node(rapid.Uint64().Draw(t, "node"))}
+}
+
+func anyData(t *rapid.T) []byte {
+	b := rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "data")
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+func anyValue(t *rapid.T) Value {
+	v := Value{Live: rapid.Bool().Draw(t, "live"), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags"), Create: anyTime(t)}
+	at := Ballot{Time: MaxTime}
+	for range rapid.IntRange(0, maxEncodedLineage).Draw(t, "lineage") {
+		if at.IsZero() {
+			break
+		}
+		at.Time -= min(at.Time, 1+uint64(rapid.IntRange(0, 5000).Draw(t, "step")))
+		v.Lineage = append(v.Lineage, Past{Write: at, Op: anyBallot(t)})
+	}
+	return v
+}
+
+func anyCell(t *rapid.T) Cell { return Cell{Accepted: anyBallot(t), Value: anyValue(t)} }
+
+func anyChange(t *rapid.T) Change {
+	c := Change{Kind: Kind(rapid.IntRange(int(Identity), int(Pop)).Draw(t, "change")), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags")}
+	if c.If = rapid.Bool().Draw(t, "if"); c.If {
+		c.Index = anyTime(t)
+	}
+	return c
+}
+
+// anyMessage draws a message with the fields of its kind set.
+func anyMessage(t *rapid.T) Message {
+	m := Message{
+		Kind: MessageKind(rapid.IntRange(int(MsgPrepare), int(MsgDrift)).Draw(t, "kind")),
+		Key:  rapid.SampledFrom([]string{"", "k", "other"}).Draw(t, "key"), Epoch: rapid.Uint64().Draw(t, "epoch"),
+		Round: rapid.Uint64().Draw(t, "round"), Time: anyTime(t),
+	}
+	switch m.Kind {
+	case MsgPrepare, MsgRefuse:
+		m.Ballot = anyBallot(t)
+	case MsgAccepted:
+		m.Ballot, m.Next = anyBallot(t), anyBallot(t)
+	case MsgPromise:
+		m.Ballot, m.Cell = anyBallot(t), anyCell(t)
+	case MsgAccept:
+		m.Next, m.Cell = anyBallot(t), anyCell(t)
+		m.Ballot = m.Cell.Accepted
+	case MsgRead:
+		m.Digest = rapid.Bool().Draw(t, "digest")
+	case MsgCell:
+		m.Cell = anyCell(t)
+		if m.Digest = rapid.Bool().Draw(t, "digest"); m.Digest {
+			m.Cell.Value = Value{}
+		}
+	case MsgForward:
+		m.Op, m.Until, m.Change = anyBallot(t), anyTime(t), anyChange(t)
+		m.Timeout = time.Duration(rapid.Int64Min(0).Draw(t, "timeout"))
+	case MsgResult:
+		m.Result = Result{
+			Outcome: Outcome(rapid.IntRange(int(Done), int(Drifted)).Draw(t, "outcome")), Index: anyTime(t), Value: anyValue(t),
+			Answered: rapid.IntRange(0, 255).Draw(t, "answered"), Owners: rapid.IntRange(0, 255).Draw(t, "owners"),
+		}
+	case MsgExpired:
+		m.Doubt = rapid.Bool().Draw(t, "doubt")
+	}
+	return m
+}

@@ -1,0 +1,106 @@
+//go:build mutation
+
+package sim
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+)
+
+// mutation says how a rule of the protocol is missed when it is taken out: by
+// random runs, or by a script where they would have to be too lucky.
+type mutation struct {
+	rule   string
+	hot    bool
+	limit  uint64 // seeds
+	script string
+}
+
+var mutations = []mutation{
+	{rule: "noevictfloor", hot: true, limit: 1000},
+	{rule: "noevictfloor", script: "testdata/noevictfloor.txt"},
+	{rule: "amnesia", script: "testdata/amnesia.txt"},
+	{rule: "reissue", script: "testdata/reissue.txt"},
+	{rule: "reapply", limit: 50},
+	{rule: "noreadback", limit: 100},
+	{rule: "deadshortcut", script: "testdata/deadshortcut.txt"},
+	{rule: "accnotpromise", script: "testdata/accnotpromise.txt"},
+	{rule: "nowindow", limit: 100},
+}
+
+// TestMutations takes out one rule after the other and expects a history that is
+// not linearizable (or an invariant of the code that fails), and that the same
+// run is clean with the rule in place.
+func TestMutations(t *testing.T) {
+	defer register.Break("")
+	for _, rule := range register.Rules {
+		if !slices.ContainsFunc(mutations, func(m mutation) bool { return m.rule == rule }) {
+			t.Errorf("nothing shows that the rule %s is missed", rule)
+		}
+	}
+	for _, m := range mutations {
+		how := m.script
+		run := func() error {
+			if m.script != "" {
+				return runScript(t, m.script)
+			}
+			for n := uint64(1); n <= m.limit; n++ {
+				how = fmt.Sprintf("seed %d", n)
+				if _, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		register.Break(m.rule)
+		err := caught(run)
+		register.Break("")
+		if err == nil {
+			t.Errorf("%s: nothing broke up to %s", m.rule, how)
+			continue
+		}
+		t.Logf("%-14s %-28s %s", m.rule, how, firstLine(err))
+		if err := caught(run); err != nil {
+			t.Errorf("%s: with the rule in place %s fails: %v", m.rule, how, err)
+		}
+	}
+}
+
+// caught turns a panic of the code under test into an error.
+func caught(run func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return run()
+}
+
+// runScript runs the commands of a script and judges what the callers saw.
+func runScript(t *testing.T, path string) error {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Script{}
+	lines := strings.Split(string(text), "\n")
+	for i, line := range lines {
+		if line == "----" {
+			fields := strings.Fields(lines[i-1])
+			s.Do(fields[0], fields[1:])
+		}
+	}
+	return s.Judge()
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
