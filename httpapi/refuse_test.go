@@ -193,7 +193,7 @@ func TestValueSizes(t *testing.T) {
 	requireTooLarge := func(status int, body string) {
 		t.Helper()
 		require.Equal(t, 413, status)
-		for _, text := range []string{"Value exceeds", "is too large", "too large", "put failed due to value being too large", "http.max_value_size"} {
+		for _, text := range []string{"Value exceeds", "is too large", "too large", "put failed due to value being too large", "http_max_value_size"} {
 			require.Contains(t, body, text)
 		}
 	}

@@ -108,7 +108,7 @@ func (h *Handler) readValue(w http.ResponseWriter, r *http.Request, key string) 
 // "Value exceeds" or "is too large", Terraform "too large", and our own hosts
 // the backend's own text.
 func (h *Handler) tooLarge(key string, size int64, limit int) error {
-	name := "http.max_value_size"
+	name := "http_max_value_size"
 	if limit < h.cfg.MaxValueSize {
 		name = "max_value_size"
 	}

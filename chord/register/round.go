@@ -42,6 +42,7 @@ type round struct {
 
 	yes, no  uint16 // owners that did, and that certainly will not
 	promised uint16 // owners that promised next
+	unsent   uint16 // owners that were never asked, and so count in no
 	drift    uint16
 	drifted  bool
 	accepted [ring.MaxGroup]Ballot
@@ -62,7 +63,7 @@ func (r *round) carries(o *op) bool { return slices.Contains(r.ops, o) }
 
 // heard returns how many owners answered, of how many.
 func (r *round) heard() (answered, owners int) {
-	return bits.OnesCount16(r.yes | r.no), r.group.Len()
+	return bits.OnesCount16(r.yes | r.no&^r.unsent), r.group.Len()
 }
 
 // mayHaveWritten reports whether an Accept that carries o's change may be out
@@ -171,7 +172,7 @@ func (s *Shard) accept(r *round, v Value) {
 	r.number = s.number()
 	s.rounds[r.number] = r
 	r.phase = phaseAccept
-	r.yes, r.no, r.drift = 0, 0, 0
+	r.yes, r.no, r.drift, r.unsent = 0, 0, 0, 0
 	m := Message{Kind: MsgAccept, Key: r.queue.key, Round: r.number, Ballot: r.ballot, Next: r.next, Cell: Cell{Accepted: r.ballot, Value: v}}
 	for _, o := range r.group.Owners() {
 		s.send(o, m)

@@ -154,7 +154,12 @@ func (s *Shard) Unsent(now Now, env *Envelope) {
 	}
 	switch env.Msg.Kind {
 	case MsgPrepare, MsgAccept:
-		s.onRefuse(env.To, &Message{Kind: MsgRefuse, Round: env.Msg.Round})
+		if r := s.rounds[env.Msg.Round]; r != nil {
+			if i := r.group.Index(env.To); i >= 0 {
+				r.unsent |= 1 << i
+				s.against(r, env.To)
+			}
+		}
 	case MsgForward:
 		s.forwardFailed(env.Msg.Round, false)
 	}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/httpapi"
+)
+
+// defaultTimeout is how long a command waits for the agent.
+const defaultTimeout = 10 * time.Second
+
+// asking are the flags of every command that asks an agent.
+type asking struct {
+	*streams
+	addr    string
+	timeout time.Duration
+	json    bool
+}
+
+func askingFlags(s *streams, f *flag.FlagSet) *asking {
+	a := &asking{streams: s}
+	f.StringVar(&a.addr, "http-addr", "", "the agent's `ADDRESS`: host:port or a URL\nDefault: CHORD_HTTP_ADDR, else "+httpapi.DefaultAddr)
+	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "give up after this `DURATION`. Default: "+defaultTimeout.String())
+	f.BoolVar(&a.json, "json", false, "print JSON")
+	return a
+}
+
+// do calls f with a client of the agent, within the time-out.
+func (a *asking) do(ctx context.Context, f func(ctx context.Context, agent *httpapi.Client) error) error {
+	if a.timeout <= 0 {
+		return usagef("-timeout: it is %v; allowed is more than 0, such as 10s", a.timeout)
+	}
+	addr := a.addr
+	if addr == "" {
+		addr = lookup(a.environ, variable("http_addr"))
+	}
+	agent, err := httpapi.NewClient(httpapi.ClientConfig{Addr: addr})
+	if err != nil {
+		return &usageError{err}
+	}
+	defer agent.Close() // always nil
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	return f(ctx, agent)
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// command is one command of the command line.
+type command struct {
+	*streams
+	// name is what is typed, "kv get"; args are its arguments, for people.
+	name, args string
+	// synopsis is one line, text what else is to know.
+	synopsis, text string
+	// least and most bound the number of arguments.
+	least, most int
+	flags       *flag.FlagSet
+	run         func(ctx context.Context, args []string) error
+}
+
+func newCommand(s *streams, name, args, synopsis string) *command {
+	c := &command{streams: s, name: name, args: args, synopsis: synopsis, flags: flag.NewFlagSet(name, flag.ContinueOnError)}
+	c.flags.SetOutput(io.Discard) // errors are printed by Run
+	return c
+}
+
+// usageError is an error of who typed the command, which ends with exitUsage.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// errNoKey ends with exitNoKey.
+var errNoKey = errors.New("there is no such key")
+
+// Run implements cli.Command.
+func (c *command) Run(args []string) int {
+	args, err := c.parse(args)
+	if err == nil {
+		err = c.run(c.ctx, args)
+	}
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(c.stderr, "chord-plugin %s: %v\n", c.name, err)
+	var usage *usageError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errNoKey):
+		return exitNoKey
+	}
+	return exitFailed
+}
+
+// parse reads flags wherever they stand and returns the other arguments.
+// Everything behind "--" is an argument.
+func (c *command) parse(args []string) ([]string, error) {
+	var rest []string
+	for len(args) > 0 {
+		if err := c.flags.Parse(args); err != nil {
+			return nil, usagef("%s\nUsage: %s", c.explainFlag(err), c.line())
+		}
+		left := c.flags.Args()
+		if read := len(args) - len(left); len(left) == 0 || read > 0 && args[read-1] == "--" {
+			rest = append(rest, left...)
+			break
+		}
+		rest, args = append(rest, left[0]), left[1:]
+	}
+	switch {
+	case len(rest) < c.least:
+		return nil, usagef("it needs %s\nUsage: %s", c.args, c.line())
+	case len(rest) > c.most:
+		return nil, usagef("%q is one argument too many\nUsage: %s", rest[c.most], c.line())
+	}
+	return rest, nil
+}
+
+// explainFlag adds the nearest flag to the error about an unknown one.
+func (c *command) explainFlag(err error) string {
+	unknown, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !ok {
+		return err.Error()
+	}
+	var names []string
+	c.flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	if len(names) == 0 {
+		return fmt.Sprintf("there is no flag -%s", unknown)
+	}
+	return fmt.Sprintf("there is no flag -%s; did you mean -%s?", unknown, nearest(unknown, names))
+}
+
+func (c *command) line() string {
+	line := "chord-plugin " + c.name
+	flags := false
+	c.flags.VisitAll(func(*flag.Flag) { flags = true })
+	if flags {
+		line += " [flags]"
+	}
+	if c.args != "" {
+		line += " " + c.args
+	}
+	return line
+}
+
+// Synopsis implements cli.Command.
+func (c *command) Synopsis() string { return c.synopsis }
+
+// Help implements cli.Command.
+func (c *command) Help() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage: %s\n\n%s.\n", c.line(), strings.ToUpper(c.synopsis[:1])+c.synopsis[1:])
+	if c.text != "" {
+		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(c.text))
+	}
+	first := true
+	c.flags.VisitAll(func(f *flag.Flag) {
+		if first {
+			b.WriteString("\nFlags, which may stand before or after the arguments:\n")
+			first = false
+		}
+		kind, usage := flag.UnquoteUsage(f)
+		fmt.Fprintf(&b, "\n  %s\n", strings.TrimSpace("-"+f.Name+" "+kind))
+		for line := range strings.Lines(strings.TrimPrefix(usage, kind+": ")) {
+			fmt.Fprintf(&b, "        %s\n", strings.TrimSpace(line))
+		}
+	})
+	return strings.TrimRight(b.String(), "\n")
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/chord-plugin/chord-plugin/gossip"
+)
+
+// errRefused says of a value no more than what is allowed.
+var errRefused = errors.New("refused")
+
+// The kinds of settings. Each takes where the value goes.
+
+func path(to func(*config) *string) kind {
+	return kind{allowed: "a path", set: func(c *config, v string) error {
+		if v == "" || strings.ContainsRune(v, 0) {
+			return errRefused
+		}
+		*to(c) = v
+		return nil
+	}}
+}
+
+func name(to func(*config) *string) kind {
+	return kind{allowed: fmt.Sprintf("1 to %d bytes of printable text", gossip.MaxName), set: func(c *config, v string) error {
+		if v == "" || len(v) > gossip.MaxName || !utf8.ValidString(v) || strings.ContainsFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return errRefused
+		}
+		*to(c) = v
+		return nil
+	}}
+}
+
+func choice[T ~string](to func(*config) *T, values ...T) kind {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = string(v)
+	}
+	last := len(words) - 1
+	return kind{allowed: strings.Join(words[:last], ", ") + " or " + words[last], set: func(c *config, v string) error {
+		if !slices.Contains(values, T(v)) {
+			return errRefused
+		}
+		*to(c) = T(v)
+		return nil
+	}}
+}
+
+func boolean(to func(*config) *bool) kind {
+	return kind{allowed: "true or false", boolean: true, set: func(c *config, v string) error {
+		if v != "true" && v != "false" {
+			return errRefused
+		}
+		*to(c) = v == "true"
+		return nil
+	}}
+}
+
+func integer(least, most int, unit string, to func(*config) *int) kind {
+	return kind{allowed: fmt.Sprintf("%d to %d%s", least, most, unit), set: func(c *config, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < least || n > most {
+			return errRefused
+		}
+		*to(c) = n
+		return nil
+	}}
+}
+
+func clockDrift() kind {
+	return kind{allowed: "1s to 24h", set: func(c *config, v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < time.Second || d > 24*time.Hour {
+			return errRefused
+		}
+		c.node.MaxClockDrift = d
+		return nil
+	}}
+}
+
+// address takes host:port; the port may be 0, which picks a free one.
+func address(to func(*config) *string) kind {
+	return kind{allowed: "host:port, such as 127.0.0.1:7946", set: func(c *config, v string) error {
+		if err := checkAddress(v); err != nil {
+			return err
+		}
+		*to(c) = v
+		return nil
+	}}
+}
+
+// optionalAddress is address that an empty value switches off.
+func optionalAddress(to func(*config) *string) kind {
+	k := address(to)
+	k.allowed += ", or empty"
+	set := k.set
+	k.set = func(c *config, v string) error {
+		if v == "" {
+			*to(c) = ""
+			return nil
+		}
+		return set(c, v)
+	}
+	return k
+}
+
+func checkAddress(v string) error {
+	host, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return errRefused
+	}
+	if host == "" {
+		return errors.New("it names no host; 0.0.0.0 is every interface")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("ports are 0 to 65535")
+	}
+	return nil
+}
+
+func addresses(to func(*config) *[]string) kind {
+	return kind{list: true, allowed: fmt.Sprintf("up to %d addresses host:port, separated by commas", maxSeeds), set: func(c *config, v string) error {
+		var all []string
+		for field := range strings.SplitSeq(v, ",") {
+			field = strings.TrimSpace(field)
+			if err := checkAddress(field); err != nil {
+				return err
+			}
+			if strings.HasSuffix(field, ":0") {
+				return errors.New("port 0 cannot be called")
+			}
+			all = append(all, field)
+		}
+		if len(all) > maxSeeds {
+			return errRefused
+		}
+		*to(c) = all
+		return nil
+	}}
+}
+
+func gossipKey() kind {
+	return kind{secret: true, allowed: "16, 24 or 32 bytes in base64", set: func(c *config, v string) error {
+		key, err := base64.StdEncoding.DecodeString(v)
+		if err != nil || !slices.Contains([]int{16, 24, 32}, len(key)) {
+			return errRefused
+		}
+		c.node.GossipKey = key
+		return nil
+	}}
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/httpapi"
+)
+
+// condition is the flag -cas.
+type condition struct{ backend.Condition }
+
+func (c *condition) String() string { return "" }
+
+func (c *condition) Set(v string) error {
+	index, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		return fmt.Errorf("allowed is a modify index, or 0 for a key that must not exist")
+	}
+	c.Condition = backend.IfIndex(index)
+	return nil
+}
+
+const casUsage = "only if the key's modify index is `INDEX`; 0: only if there is no such key"
+
+// changed is what a change prints with -json.
+type changed struct {
+	Key string `json:"key"`
+	// Index is the modify index of a put.
+	Index uint64 `json:"index,omitempty"`
+}
+
+func newPut(s *streams) *command {
+	c := newCommand(s, "kv put", "KEY VALUE|-", "stores a value at a key")
+	c.text = `With - in place of the value it is read from standard input, as it is. A key or
+value that begins with a dash goes behind --.`
+	c.least, c.most = 2, 2
+	a := askingFlags(s, c.flags)
+	var cas condition
+	c.flags.Var(&cas, "cas", casUsage)
+	flags := c.flags.Uint64("flags", 0, "an opaque `NUMBER` to store with the value. Default: 0")
+	c.run = func(ctx context.Context, args []string) error {
+		return a.do(ctx, func(ctx context.Context, agent *httpapi.Client) error {
+			key, value := args[0], []byte(args[1])
+			if args[1] == "-" {
+				var err error
+				if value, err = c.readValue(key, agent.Limits().MaxValueSize); err != nil {
+					return err
+				}
+			}
+			index, err := agent.Put(ctx, key, value, backend.PutOptions{If: cas.Condition, Flags: *flags})
+			switch {
+			case err != nil:
+				return err
+			case a.json:
+				return printJSON(c.stdout, changed{Key: key, Index: index})
+			}
+			_, err = fmt.Fprintf(c.stdout, "stored %q at index %d\n", key, index)
+			return err
+		})
+	}
+	return c
+}
+
+// readValue reads standard input, but no more than the agent takes.
+func (s *streams) readValue(key string, limit int) ([]byte, error) {
+	value, err := io.ReadAll(io.LimitReader(s.stdin, int64(limit)+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the value of %q from standard input: %w", key, err)
+	}
+	if len(value) > limit {
+		return nil, backend.Errorf(backend.TooLarge, key, "put failed due to value being too large: standard input has more than %d bytes, the most that the agent takes; split it, or raise http_max_value_size and max_value_size", limit)
+	}
+	return value, nil
+}

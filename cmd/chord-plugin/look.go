@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/httpapi"
+)
+
+// newMembers, newRing, newLocate and newStatus make the commands that look at a
+// ring.
+
+func newMembers(s *streams) *command {
+	c := newCommand(s, "members", "", "lists the nodes that the agent knows")
+	a := askingFlags(s, c.flags)
+	c.run = func(ctx context.Context, _ []string) error {
+		return a.do(ctx, func(ctx context.Context, agent *httpapi.Client) error {
+			members, err := agent.Members(ctx)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(c.stdout, members)
+			}
+			rows := [][]string{{"NAME", "ID", "ROLE", "STATE", "GOSSIP", "MESH", "HTTP", "VERSION"}}
+			for _, m := range members {
+				rows = append(rows, []string{m.Name, shortID(m.ID), m.Role, m.State, m.GossipAddr, m.MeshAddr, m.HTTPAddr, m.Version})
+			}
+			return printTable(c.stdout, rows)
+		})
+	}
+	return c
+}
+
+func newRing(s *streams) *command {
+	c := newCommand(s, "ring", "", "shows who owns the keys")
+	c.text = `SHARE is the part of all copies that a member keeps.`
+	a := askingFlags(s, c.flags)
+	c.run = func(ctx context.Context, _ []string) error {
+		return a.do(ctx, func(ctx context.Context, agent *httpapi.Client) error {
+			ring, err := agent.Ring(ctx)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(c.stdout, ring)
+			}
+			state := "final"
+			if ring.Joint {
+				state = "joint: a change is under way"
+			}
+			if _, err := fmt.Fprintf(c.stdout, "ring %s, epoch %d (%s), replicas %d\n\n", ring.RingID, ring.Epoch, state, ring.Replicas); err != nil {
+				return err
+			}
+			rows := [][]string{{"NAME", "ID", "STATE", "MESH", "TOKENS", "SHARE"}}
+			for _, m := range ring.Members {
+				rows = append(rows, []string{m.Name, shortID(m.ID), m.State, m.Addr, strconv.Itoa(m.Tokens), fmt.Sprintf("%.1f %%", 100*m.Share)})
+			}
+			return printTable(c.stdout, rows)
+		})
+	}
+	return c
+}
+
+func newLocate(s *streams) *command {
+	c := newCommand(s, "locate", "KEY", "shows where a key lives and what each owner holds")
+	c.text = `The first owner is the key's primary. A ballot "none" means that the owner
+holds nothing of the key. With -json the key's five points on the ring are
+printed as well.`
+	c.least, c.most = 1, 1
+	a := askingFlags(s, c.flags)
+	c.run = func(ctx context.Context, args []string) error {
+		return a.do(ctx, func(ctx context.Context, agent *httpapi.Client) error {
+			location, err := agent.Locate(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(c.stdout, location)
+			}
+			rows := [][]string{{"OWNER", "ID", "STATE", "BALLOT", "INDEX", "LIVE", "ERROR"}}
+			for _, o := range location.Owners {
+				rows = append(rows, []string{o.Name, shortID(o.ID), o.State, o.Ballot, strconv.FormatUint(o.Index, 10), strconv.FormatBool(o.Live), o.Error})
+			}
+			return printTable(c.stdout, rows)
+		})
+	}
+	return c
+}
+
+func newStatus(s *streams) *command {
+	c := newCommand(s, "status", "", "shows how the agent is")
+	a := askingFlags(s, c.flags)
+	c.run = func(ctx context.Context, _ []string) error {
+		return a.do(ctx, func(ctx context.Context, agent *httpapi.Client) error {
+			status, err := agent.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(c.stdout, status)
+			}
+			return printPairs(c.stdout, statusPairs(status))
+		})
+	}
+	return c
+}
+
+func statusPairs(s *backend.Status) [][2]string {
+	members, quorum := "", ""
+	if s.RingID != "" {
+		members = fmt.Sprintf("%d of %d alive", s.Alive, s.Members)
+		quorum = "every key can be served"
+		if !s.Quorum {
+			quorum = "too few members are alive for some keys"
+		}
+	}
+	return [][2]string{
+		{"name", s.Name},
+		{"id", shortID(s.ID)},
+		{"version", s.Version},
+		{"role", s.Role},
+		{"state", s.State},
+		{"reason", s.Reason},
+		{"ring", s.RingID},
+		{"epoch", strconv.FormatUint(s.Epoch, 10)},
+		{"members", members},
+		{"quorum", quorum},
+		{"keys here", strconv.FormatUint(s.Keys, 10)},
+		{"disk", strconv.FormatUint(s.DiskBytes, 10) + " bytes"},
+		{"data", s.DataDir},
+		{"gossip", s.GossipAddr},
+		{"mesh", s.MeshAddr},
+		{"http", s.HTTPAddr},
+		{"peers", strconv.Itoa(s.PeersConnected) + " connected"},
+		{"up", (time.Duration(s.UptimeSeconds) * time.Second).String()},
+	}
+}
