@@ -7,9 +7,6 @@ SEED     ?= 1
 FUZZTIME ?= 10s
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-# Simulated runs in `make test`; the integration tests print their own seeds.
-TEST_SEEDS := 300
-
 .PHONY: help build run test test-race sim integration fuzz lint generate verify clean
 
 help: ## list the targets
@@ -24,8 +21,9 @@ run: build ## start a ring of five, load it into a host, kill two members (KEEP=
 
 test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes
 	$(GO) vet ./...
-	$(GO) test -timeout 9m ./... -args -seeds=$(TEST_SEEDS)
+	$(GO) test -timeout 5m $$($(GO) list ./... | grep -v /integration)
 	$(GO) test -timeout 3m -tags mutation -run TestMutations ./internal/sim
+	$(GO) test -timeout 5m -count 1 ./integration/...
 
 test-race: ## the tests under the race detector (the simulation is one goroutine and left out)
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e internal/sim -e integration)

@@ -35,7 +35,7 @@ func (n *Node) Status(ctx context.Context) (*backend.Status, error) {
 		conf := st.placement.Configuration()
 		s.RingID, s.Epoch, s.Members = string(conf.RingID), conf.Epoch, len(conf.New.Members)
 		for _, m := range conf.New.Members {
-			if m.ID == n.id && failed == nil || m.ID != n.id && n.peers.usable(m.ID.Node()) {
+			if m.ID == n.id && failed == nil || m.ID != n.id && n.peers.alive(m.ID.Node()) {
 				s.Alive++
 			}
 		}

@@ -76,6 +76,8 @@ type Config struct {
 	Metrics *metrics.Metrics
 	// Version is told to others, for people.
 	Version string
+
+	wall func() time.Time // the wall clock; tests set it wrong
 }
 
 // maxMaxValueSize keeps a value, with what travels along, well inside a frame of
@@ -88,6 +90,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
+	}
+	if c.wall == nil {
+		c.wall = time.Now
 	}
 	if c.MaxValueSize == 0 {
 		c.MaxValueSize = backend.DefaultMaxValueSize

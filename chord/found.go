@@ -3,12 +3,8 @@ package chord
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +36,7 @@ func (n *Node) findRing() {
 		if n.ring.Load() != nil {
 			return
 		}
-		if err != nil {
+		if err != nil && n.ctx.Err() == nil {
 			n.setReason(err.Error())
 			if err.Error() != logged {
 				logged = err.Error()
@@ -63,8 +59,19 @@ func (n *Node) findRingOnce() error {
 			if err != nil {
 				return fmt.Errorf("%q is in ring %s, but its configuration is not to be had yet: %w", g.Name, g.RingID, err)
 			}
-			return n.activate(conf)
+			err = n.join(conf, nodes)
+			if err == errBound {
+				continue
+			}
+			return err
 		}
+	}
+	if bound := n.vote.bound(); bound != nil {
+		set := make([]founder, len(bound.New.Members))
+		for i, m := range bound.New.Members {
+			set[i] = founder{m.ID, m.Name}
+		}
+		return n.found(set)
 	}
 	if self := n.gossip.Self(); self.RingID != "" {
 		return fmt.Errorf("waiting for a member of ring %s to appear: this node has heard of it, so it founds none", self.RingID)
@@ -79,10 +86,33 @@ func (n *Node) findRingOnce() error {
 	if err != nil {
 		return err
 	}
-	if set[0].ID != n.id {
-		return fmt.Errorf("waiting for %q to propose the ring", set[0].Name)
+	if set[0].id != n.id {
+		return fmt.Errorf("waiting for %q to propose the ring", set[0].name)
 	}
 	return n.found(set)
+}
+
+// errBound: this member has accepted to found another ring.
+var errBound = errors.New("bound to another ring")
+
+// join activates the configuration of a ring that was met, unless this member may
+// be a founder of another one.
+func (n *Node) join(conf *ring.Configuration, nodes []gossip.Node) error {
+	if err := n.checkReplicas(conf); err != nil {
+		return err
+	}
+	n.activating.Lock()
+	defer n.activating.Unlock()
+	went := map[ring.ID]ring.RingID{}
+	for _, g := range nodes {
+		if g.Epoch > 0 {
+			went[g.ID] = g.RingID
+		}
+	}
+	if !n.vote.free(conf, went) {
+		return errBound
+	}
+	return n.install(conf)
 }
 
 func seedList(seeds []string) string {
@@ -94,14 +124,14 @@ func seedList(seeds []string) string {
 
 // founders returns the members that would found the ring, by ID: the first
 // Expect of those without a ring that expect as many.
-func (n *Node) founders(nodes []gossip.Node) ([]gossip.Node, error) {
-	var set []gossip.Node
+func (n *Node) founders(nodes []gossip.Node) ([]founder, error) {
+	var set []founder
 	var others []string
 	for _, g := range nodes {
 		switch {
 		case g.Role != gossip.RoleMember || g.RingID != "" || g.State != gossip.Alive && g.ID != n.id || g.MeshAddr == "":
 		case g.Expect == n.cfg.Expect:
-			set = append(set, g)
+			set = append(set, founder{g.ID, g.Name})
 		case g.Expect > 0:
 			others = append(others, fmt.Sprintf("%q expects %d", g.Name, g.Expect))
 		}
@@ -113,79 +143,37 @@ func (n *Node) founders(nodes []gossip.Node) ([]gossip.Node, error) {
 		}
 		return nil, err
 	}
-	slices.SortFunc(set, func(a, b gossip.Node) int { return a.ID.Compare(b.ID) })
+	slices.SortFunc(set, func(a, b founder) int { return a.id.Compare(b.id) })
 	return set[:n.cfg.Expect], nil
 }
 
-// found proposes a ring of exactly these members.
-func (n *Node) found(set []gossip.Node) error {
-	ids := make([]ring.ID, len(set))
-	for i, g := range set {
-		ids[i] = g.ID
-	}
-	b := n.foundingBallot()
-	conf := &ring.Configuration{RingID: newRingID(), Epoch: 1, Level: ring.Level}
-	conf.New.Replicas = n.cfg.Replicas
-	if conf.New.Replicas == 0 {
-		conf.New.Replicas = ring.MaxReplicas
-	}
-	var best register.Ballot
-	var accepted *ring.Configuration
-	for _, g := range set {
-		var p promiseRing
-		req := prepareRing{Set: ids, Ballot: b, Replicas: n.cfg.Replicas}
-		if err := n.ask(g.ID.Node(), callPrepareRing, &req, &p, func() (any, error) { return n.onPrepareRing(&req), nil }); err != nil {
-			return fmt.Errorf("founding the ring: asking %q: %w", g.Name, err)
+// found proposes a ring of exactly these members, sorted by ID.
+func (n *Node) found(set []founder) error {
+	conf, err := propose(set, n.vote.ballot(register.Timestamp(n.cfg.wall()), n.id.Node()), n.cfg.Replicas,
+		func(f founder, req *prepareRing) (p promiseRing, err error) {
+			err = n.ask(f.id.Node(), callPrepareRing, req, &p, func() error { p = *n.onPrepareRing(req); return nil })
+			return p, err
+		},
+		func(f founder, req *acceptRing) error {
+			return n.ask(f.id.Node(), callAcceptRing, req, nil, func() error { return n.onAcceptRing(req) })
+		})
+	if err != nil {
+		if r := (*refusedError)(nil); errors.As(err, &r) {
+			n.vote.raise(r.above)
 		}
-		if p.Refused != "" {
-			n.raiseFounding(p.Above)
-			return fmt.Errorf("founding the ring: %s", p.Refused)
-		}
-		var m ring.Member
-		if err := json.Unmarshal(p.Member, &m); err != nil || m.ID != g.ID {
-			return fmt.Errorf("founding the ring: %q answered for somebody else", g.Name)
-		}
-		conf.New.Members = append(conf.New.Members, m)
-		if len(p.Accepted) > 0 && best.Less(p.At) {
-			c, err := ring.DecodeConfiguration(p.Accepted)
-			if err != nil {
-				return fmt.Errorf("founding the ring: %q: %w", g.Name, err)
-			}
-			best, accepted = p.At, c
-		}
-	}
-	if accepted != nil {
-		conf = accepted
-	}
-	conf.Sort()
-	if err := conf.Validate(); err != nil {
 		return fmt.Errorf("founding the ring: %w", err)
-	}
-	for _, chosen := range []bool{false, true} {
-		for _, g := range set {
-			req := acceptRing{Ballot: b, Configuration: conf.Encode(), Chosen: chosen}
-			err := n.ask(g.ID.Node(), callAcceptRing, &req, nil, func() (any, error) { return nil, n.onAcceptRing(&req) })
-			if err != nil && !chosen {
-				return fmt.Errorf("founding the ring: %q does not accept it: %w", g.Name, err)
-			}
-			// Once all have accepted it is chosen; who misses the news asks for it.
-		}
 	}
 	return n.activate(conf)
 }
 
 // ask calls another node, or does here what it would do.
-func (n *Node) ask(to ring.Node, t mesh.Type, req, resp any, here func() (any, error)) error {
-	if to != n.id.Node() {
-		ctx, cancel := context.WithTimeout(n.ctx, foundTimeout)
-		defer cancel()
-		return n.mesh.Call(ctx, to, t, req, resp)
+func (n *Node) ask(to ring.Node, t mesh.Type, req, resp any, here func() error) error {
+	if to == n.id.Node() {
+		return here()
 	}
-	v, err := here()
-	if p, ok := resp.(*promiseRing); ok && err == nil {
-		*p = *v.(*promiseRing)
-	}
-	return err
+	ctx, cancel := context.WithTimeout(n.ctx, foundTimeout)
+	defer cancel()
+	return n.mesh.Call(ctx, to, t, req, resp)
 }
 
 // onPrepareRing promises this member to a set, unless it has a ring or other flags.
@@ -193,7 +181,7 @@ func (n *Node) onPrepareRing(req *prepareRing) *promiseRing {
 	switch {
 	case n.ring.Load() != nil:
 		return &promiseRing{Refused: fmt.Sprintf("%q has a ring already", n.cfg.Name)}
-	case n.store == nil || n.cfg.Expect != len(req.Set) || !slices.Contains(req.Set, n.id):
+	case n.store == nil || !slices.Contains(req.Set, n.id) || n.vote.bound() == nil && n.cfg.Expect != len(req.Set):
 		return &promiseRing{Refused: fmt.Sprintf("%q does not found a ring with %d members", n.cfg.Name, len(req.Set))}
 	case n.cfg.Replicas != 0 && n.cfg.Replicas != cmp.Or(req.Replicas, ring.MaxReplicas):
 		return &promiseRing{Refused: fmt.Sprintf("%q has replicas = %d, the proposer %d: start all members with the same replicas", n.cfg.Name, n.cfg.Replicas, cmp.Or(req.Replicas, ring.MaxReplicas))}
@@ -212,11 +200,13 @@ func (n *Node) onAcceptRing(req *acceptRing) error {
 		return fmt.Errorf("%q is not in it", n.cfg.Name)
 	}
 	if req.Chosen {
-		if !n.vote.acceptedRing(conf.RingID) {
+		if bound := n.vote.bound(); bound == nil || bound.RingID != conf.RingID {
 			return fmt.Errorf("%q has not accepted it", n.cfg.Name)
 		}
 		return n.activate(conf)
 	}
+	n.activating.Lock() // accept, or join another ring: not both
+	defer n.activating.Unlock()
 	if n.ring.Load() != nil {
 		return errors.New("has a ring already")
 	}
@@ -234,29 +224,6 @@ func (n *Node) self() ring.Member {
 		addr = n.mesh.Addr()
 	}
 	return ring.Member{ID: n.id, Name: n.cfg.Name, Addr: addr, Tokens: tokens}
-}
-
-// foundingBallot returns a ballot above all that this node has promised.
-func (n *Node) foundingBallot() register.Ballot {
-	n.vote.mu.Lock()
-	defer n.vote.mu.Unlock()
-	t := max(n.vote.promised.Time, n.vote.above.Time) + 1
-	return register.Ballot{Time: min(max(t, register.Timestamp(time.Now())), math.MaxInt64), Node: n.id.Node()}
-}
-
-// raiseFounding notes a ballot that the next proposal must exceed.
-func (n *Node) raiseFounding(b register.Ballot) {
-	n.vote.mu.Lock()
-	defer n.vote.mu.Unlock()
-	if n.vote.above.Less(b) {
-		n.vote.above = b
-	}
-}
-
-func newRingID() ring.RingID {
-	var b [16]byte
-	rand.Read(b[:])
-	return ring.RingID(hex.EncodeToString(b[:]))
 }
 
 // fetchConfiguration asks a node for the configuration it works by.

@@ -2,7 +2,6 @@ package chord
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -38,14 +37,17 @@ func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResu
 	if err != nil {
 		return nil, err
 	}
+	heard := 0
 	for try := 0; try < maxListTries; try++ {
 		l := newListing(n, st, q)
+		l.heard = heard
 		res, err := l.run(ctx)
 		if err == nil {
 			return res, nil
 		}
+		heard = l.heard
 		if err == errMissing {
-			try--
+			try-- // the caller's deadline ends it
 			continue
 		}
 		if err != errUnsettled {
@@ -54,16 +56,8 @@ func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResu
 		select {
 		case <-time.After(time.Duration(rand.IntN(4<<try)+1) * time.Millisecond):
 		case <-ctx.Done():
-			return nil, noAnswer(ctx, q.Prefix, 0, 0)
+			return nil, l.noAnswer(ctx, len(l.answers))
 		}
 	}
 	return nil, backend.Errorf(backend.Conflict, q.Prefix, "the keys under this prefix kept changing while they were listed; try again, or list a smaller part")
-}
-
-// noAnswer is the error of a listing that too few members answered in time.
-func noAnswer(ctx context.Context, prefix string, answered, members int) error {
-	return &backend.Error{
-		Code: backend.NoQuorum, Key: prefix, Cause: ctx.Err(),
-		Message: fmt.Sprintf("too few members answered the listing in time (%d of %d); see which are down", answered, members),
-	}
 }

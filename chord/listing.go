@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -20,6 +19,7 @@ type listing struct {
 	q       backend.ListQuery
 	members []ring.Node
 	faults  int // members that may be missing
+	heard   int // members that answered when too few did
 
 	// from is where the scan began, upTo how far every member's answers reach;
 	// ended: to the end of the prefix.
@@ -28,6 +28,10 @@ type listing struct {
 	ended bool
 	// answers by member, of those that take part.
 	answers map[ring.Node]*memberAnswer
+	// settled are the keys so far on which a quorum agrees, sorted; open are the
+	// others.
+	settled []known
+	open    map[string]bool
 	// unsettled counts the rounds in which the owners of a key differed.
 	unsettled map[string]int
 	skipped   []skippedPart
@@ -51,7 +55,7 @@ var (
 )
 
 func newListing(n *Node, st *ringState, q backend.ListQuery) *listing {
-	l := &listing{node: n, st: st, q: q, answers: map[ring.Node]*memberAnswer{}, unsettled: map[string]int{}}
+	l := &listing{node: n, st: st, q: q, answers: map[ring.Node]*memberAnswer{}, open: map[string]bool{}, unsettled: map[string]int{}}
 	seen := map[ring.Node]bool{}
 	for _, side := range st.placement.Configuration().Sides() {
 		for _, m := range side.Members {
@@ -77,7 +81,7 @@ func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
 		if err := l.scan(ctx); err != nil {
 			return nil, err
 		}
-		res, full := l.fold(l.settledKeys(nil))
+		res, full := l.fold(l.settled)
 		if l.ended || full {
 			break
 		}
@@ -88,12 +92,16 @@ func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
 		if err != nil {
 			return nil, err
 		}
-		var open []string
-		entries := l.settledKeys(&open)
-		for _, k := range open {
-			moved[k] = true
+		maps.Copy(moved, l.open)
+		still := l.settled
+		if len(moved) > 0 {
+			still = make([]known, 0, len(l.settled))
+			for _, k := range l.settled {
+				if !moved[k.key] {
+					still = append(still, k)
+				}
+			}
 		}
-		still := slices.DeleteFunc(entries, func(k known) bool { return moved[k.key] })
 		res, full := l.fold(still)
 		if !full && !l.ended {
 			return nil, errUnsettled // deletions made room: scan further
@@ -101,7 +109,7 @@ func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
 		if l.stands(res, full, moved) {
 			return res, l.fetchMissing(ctx, res)
 		}
-		if err := l.settle(ctx, open); err != nil {
+		if err := l.settle(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -123,7 +131,7 @@ func (l *listing) stands(res *backend.ListResult, full bool, moved map[string]bo
 	for key := range moved {
 		name, folded := l.q.Fold(key)
 		switch {
-		case name <= l.q.After && l.q.After != "" || !l.ended && key > l.upTo:
+		case name <= l.q.After && l.q.After != "":
 		case folded && in(name):
 		case !folded && full && name > res.Items[len(res.Items)-1].Name:
 		default:
@@ -180,20 +188,29 @@ func (l *listing) scan(ctx context.Context) error {
 			return errUnsettled // one that took part no longer answers
 		}
 	}
+	var keys []string
 	for m, reply := range replies {
 		a := l.answers[m]
 		if first {
 			a = &memberAnswer{counter: reply.Counter, cells: map[string]heldCell{}}
 			l.answers[m] = a
 		}
-		if err := a.take(reply.Cells); err != nil {
-			return err
-		}
-		if !l.ended { // beyond, not all have answered; it comes again
-			maps.DeleteFunc(a.cells, func(k string, _ heldCell) bool { return k > upTo })
+		for i := range reply.Cells {
+			c := &reply.Cells[i]
+			if !l.ended && c.Key > upTo {
+				break // not all have answered so far; it comes again
+			}
+			if err := a.take(c); err != nil {
+				return err
+			}
+			keys = append(keys, c.Key)
 		}
 	}
 	l.upTo = upTo
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		l.judge(key)
+	}
 	return nil
 }
 
@@ -205,14 +222,12 @@ func (l *listing) pageSize() int {
 	return 4000
 }
 
-func (a *memberAnswer) take(cells []scanCell) error {
-	for i := range cells {
-		c, err := register.DecodeCell(cells[i].Cell)
-		if err != nil {
-			return backend.Errorf(backend.Internal, cells[i].Key, "a member answered a listing with %w", err)
-		}
-		a.cells[cells[i].Key] = heldCell{c, cells[i].Whole}
+func (a *memberAnswer) take(c *scanCell) error {
+	cell, err := register.DecodeCell(c.Cell)
+	if err != nil {
+		return backend.Errorf(backend.Internal, c.Key, "a member answered a listing with %w", err)
 	}
+	a.cells[c.Key] = heldCell{cell, c.Whole}
 	return nil
 }
 
@@ -244,26 +259,26 @@ type known struct {
 	cell heldCell
 }
 
-// settledKeys returns the keys up to upTo on which a quorum of owners agrees,
-// sorted; the others go to open, if it is not nil.
-func (l *listing) settledKeys(open *[]string) []known {
-	keys := map[string]bool{}
-	for _, a := range l.answers {
-		for k := range a.cells {
-			if l.ended || k <= l.upTo {
-				keys[k] = true
-			}
-		}
+// judge looks whether a quorum agrees on a key, after an answer about it.
+func (l *listing) judge(key string) {
+	i, there := len(l.settled), false
+	if i > 0 && key <= l.settled[i-1].key {
+		i, there = slices.BinarySearchFunc(l.settled, key, func(k known, key string) int { return strings.Compare(k.key, key) })
 	}
-	settled := make([]known, 0, len(keys))
-	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		if c, ok := l.agreed(k); ok {
-			settled = append(settled, known{k, c})
-		} else if open != nil {
-			*open = append(*open, k)
+	cell, ok := l.agreed(key)
+	switch {
+	case !ok:
+		l.open[key] = true
+		if there {
+			l.settled = slices.Delete(l.settled, i, i+1)
 		}
+		return
+	case there:
+		l.settled[i].cell = cell
+	default:
+		l.settled = slices.Insert(l.settled, i, known{key, cell})
 	}
-	return settled
+	delete(l.open, key)
 }
 
 // agreed returns the cell that a quorum of the key's owners reported.
@@ -353,46 +368,53 @@ func (l *listing) refresh(ctx context.Context) (moved map[string]bool, err error
 			return nil, errUnsettled
 		}
 		a.counter = reply.Counter
-		if err := a.take(reply.Cells); err != nil {
-			return nil, err
-		}
-		for _, c := range reply.Cells {
-			if l.wasSkipped(c.Key) {
-				delete(a.cells, c.Key)
-			} else {
-				moved[c.Key] = true
+		for i := range reply.Cells {
+			c := &reply.Cells[i]
+			if l.wasSkipped(c.Key) || !l.ended && c.Key > l.upTo {
+				continue
 			}
+			if err := a.take(c); err != nil {
+				return nil, err
+			}
+			moved[c.Key] = true
 		}
+	}
+	for key := range moved {
+		l.judge(key)
 	}
 	return moved, nil
 }
 
 // settle reads, one by one, the keys on which the owners have differed for some
 // rounds: nobody may be about to finish the write.
-func (l *listing) settle(ctx context.Context, open []string) error {
-	for _, key := range open {
-		if l.unsettled[key]++; l.unsettled[key] < unsettledRounds {
-			continue
+func (l *listing) settle(ctx context.Context) error {
+	var stuck []string
+	for key := range l.open {
+		if l.unsettled[key]++; l.unsettled[key] >= unsettledRounds {
+			l.unsettled[key] = 0
+			stuck = append(stuck, key)
 		}
-		l.unsettled[key] = 0
+	}
+	return eachOf(len(stuck), func(i int) error {
+		key := stuck[i]
 		_, err := l.node.run(ctx, l.node.driver(l.st, key), key, func(d *driver, now register.Now, token uint64) {
 			d.shard.Submit(now, token, key, register.Change{Kind: register.Identity}, timeout(ctx))
 		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 // fetchMissing reads the values that no member sent along. A value that has
 // changed since would tear the snapshot.
 func (l *listing) fetchMissing(ctx context.Context, res *backend.ListResult) error {
+	var missing []*backend.ListItem
 	for i := range res.Items {
-		e := res.Items[i].Entry
-		if e == nil || e.Value != nil {
-			continue
+		if e := res.Items[i].Entry; e != nil && e.Value == nil {
+			missing = append(missing, &res.Items[i])
 		}
+	}
+	return eachOf(len(missing), func(i int) error {
+		e := missing[i].Entry
 		now, err := l.node.Get(ctx, e.Key, backend.GetOptions{})
 		if err != nil {
 			return err
@@ -400,71 +422,7 @@ func (l *listing) fetchMissing(ctx context.Context, res *backend.ListResult) err
 		if now == nil || now.ModifyIndex != e.ModifyIndex {
 			return errUnsettled
 		}
-		res.Items[i].Entry = now
-	}
-	return nil
-}
-
-// stragglers is how long a listing waits for the last members once enough have
-// answered.
-const stragglers = 25 * time.Millisecond
-
-// gather asks members at the same time and returns the answers once all have
-// answered, or all but the faults that a quorum bears and the others are late.
-func gather[R any](ctx context.Context, l *listing, ask []ring.Node, call func(ctx context.Context, m ring.Node) (R, error)) (map[ring.Node]R, error) {
-	ctx, cancel := withDeadline(ctx)
-	defer cancel()
-	type answer struct {
-		from  ring.Node
-		reply R
-		err   error
-	}
-	answers := make(chan answer, len(ask))
-	for _, m := range ask {
-		go func() {
-			reply, err := call(ctx, m)
-			answers <- answer{m, reply, err}
-		}()
-	}
-	replies := map[ring.Node]R{}
-	enough := len(l.members) - l.faults
-	if len(l.answers) > 0 {
-		enough = len(ask)
-	}
-	var late <-chan time.Time
-	for range ask {
-		select {
-		case a := <-answers:
-			if a.err == nil {
-				replies[a.from] = a.reply
-			}
-		case <-late:
-			return replies, nil
-		case <-ctx.Done():
-			return nil, noAnswer(ctx, l.q.Prefix, len(replies), len(l.members))
-		}
-		if late == nil && len(replies) >= enough && len(replies) < len(ask) {
-			t := time.NewTimer(stragglers)
-			defer t.Stop()
-			late = t.C
-		}
-	}
-	if len(replies) >= enough {
-		return replies, nil
-	}
-	// Not enough, and nobody is left to wait for. Members may be on their way back.
-	select {
-	case <-time.After(100 * time.Millisecond):
-		return nil, errMissing
-	case <-ctx.Done():
-		return nil, noAnswer(ctx, l.q.Prefix, len(replies), len(l.members))
-	}
-}
-
-// withDeadline gives ctx the deadline that a call over the mesh needs.
-func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, time.Hour)
+		missing[i].Entry = now
+		return nil
+	})
 }

@@ -38,6 +38,7 @@ type Node struct {
 
 	ctx    context.Context // ends with the node
 	stop   context.CancelFunc
+	opened chan struct{} // closed when Open is through
 	wg     sync.WaitGroup
 	closed atomic.Bool
 
@@ -66,10 +67,11 @@ func Open(cfg Config) (_ *Node, err error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, started: time.Now(),
 		limits: backend.Limits{MaxKeySize: backend.DefaultMaxKeySize, MaxValueSize: cfg.MaxValueSize},
-		ready:  make(chan struct{}), done: make(chan struct{}), reason: "starting",
+		ready:  make(chan struct{}), done: make(chan struct{}), opened: make(chan struct{}), reason: "starting",
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	defer func() {
+		close(n.opened)
 		if err != nil {
 			n.Close()
 		}
@@ -119,8 +121,8 @@ func (n *Node) identify() (boot uint64, conf *ring.Configuration, err error) {
 	if !ok {
 		return who.Boot, nil, nil
 	}
-	if r := n.cfg.Replicas; r != 0 && r != conf.New.Replicas {
-		return 0, nil, fmt.Errorf("replicas: it is %d here, and the ring of %s has %d; leave it out, or set it to %d", r, n.cfg.DataDir, conf.New.Replicas, conf.New.Replicas)
+	if err := n.checkReplicas(conf); err != nil {
+		return 0, nil, err
 	}
 	if m, ok := conf.Member(n.id); ok {
 		if t := n.cfg.Tokens; t != 0 && t != m.Tokens {
@@ -133,7 +135,16 @@ func (n *Node) identify() (boot uint64, conf *ring.Configuration, err error) {
 	return who.Boot, conf, nil
 }
 
-// listen starts mesh and gossip.
+// checkReplicas refuses a flag that contradicts the ring.
+func (n *Node) checkReplicas(conf *ring.Configuration) error {
+	if r := n.cfg.Replicas; r != 0 && r != conf.New.Replicas {
+		return fmt.Errorf("replicas: it is %d here, and ring %s has %d; leave it out, or set it to %d", r, conf.RingID, conf.New.Replicas, conf.New.Replicas)
+	}
+	return nil
+}
+
+// listen starts gossip and mesh. The mesh comes last: once it is started, others
+// may give this node a ring, which it then tells to gossip.
 func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
 	var ringID ring.RingID
 	var epoch uint64
@@ -149,9 +160,6 @@ func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
 		return err
 	}
 	n.handle()
-	if err := n.mesh.Start(); err != nil {
-		return err
-	}
 	meshAddr := n.cfg.MeshAdvertise
 	if meshAddr == "" {
 		meshAddr = n.mesh.Addr()
@@ -162,7 +170,10 @@ func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
 		MeshAddr: meshAddr, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version, Expect: n.cfg.Expect,
 		RingID: ringID, Epoch: epoch, Logger: n.log.Named("gossip"), Profile: n.cfg.GossipProfile, Events: n.peers.gossiped,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return n.mesh.Start()
 }
 
 // activate makes a configuration the one that this node works by. It is durable
@@ -170,6 +181,11 @@ func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
 func (n *Node) activate(conf *ring.Configuration) error {
 	n.activating.Lock()
 	defer n.activating.Unlock()
+	return n.install(conf)
+}
+
+// install is activate with the lock held.
+func (n *Node) install(conf *ring.Configuration) error {
 	if st := n.ring.Load(); st != nil {
 		if have := st.placement.Configuration(); have.RingID != conf.RingID {
 			return fmt.Errorf("this node is in ring %s already, not in %s", have.RingID, conf.RingID)
@@ -201,7 +217,11 @@ func (n *Node) activate(conf *ring.Configuration) error {
 		return err
 	}
 	n.peers.apply(st)
-	n.setReason("")
+	n.mu.Lock()
+	if n.failed == nil {
+		n.reason = ""
+	}
+	n.mu.Unlock()
 	close(n.ready)
 	switch {
 	case st.member:
@@ -257,10 +277,13 @@ func (n *Node) SetHTTPAddr(addr string) error {
 	return n.gossip.SetHTTPAddr(addr)
 }
 
+// setReason says why the node does not serve yet.
 func (n *Node) setReason(reason string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.reason = reason
+	if n.failed == nil && n.ring.Load() == nil {
+		n.reason = reason
+	}
 }
 
 // fail ends the node's part in the ring for good, so that the others stop
@@ -276,13 +299,24 @@ func (n *Node) fail(err error) {
 	n.stop()
 	close(n.done)
 	n.wg.Go(func() { // in the background: the caller may be one that closing waits for
+		<-n.opened
 		if n.mesh != nil {
 			n.mesh.Close()
 		}
 		if n.gossip != nil {
 			n.gossip.Close()
 		}
+		n.closeDrivers()
 	})
+}
+
+// closeDrivers ends what goes on in the shards.
+func (n *Node) closeDrivers() {
+	if st := n.ring.Load(); st != nil {
+		for _, d := range st.drivers {
+			d.close()
+		}
+	}
 }
 
 // watchConflict stops the node when another one has its name.
@@ -318,12 +352,8 @@ func (n *Node) Close() error {
 	if n.mesh != nil {
 		errs = append(errs, n.mesh.Close())
 	}
-	if st := n.ring.Load(); st != nil {
-		for _, d := range st.drivers {
-			d.close()
-		}
-	}
-	n.wg.Wait()
+	n.wg.Wait() // findRing may just have got a ring
+	n.closeDrivers()
 	if n.store != nil {
 		if err := n.store.Close(); failed == nil {
 			errs = append(errs, err)
@@ -336,5 +366,5 @@ func (n *Node) Close() error {
 func (n *Node) mono() time.Duration { return time.Since(n.started) }
 
 func (n *Node) now() register.Now {
-	return register.Now{Mono: n.mono(), Wall: register.Timestamp(time.Now())}
+	return register.Now{Mono: n.mono(), Wall: register.Timestamp(n.cfg.wall())}
 }

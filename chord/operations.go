@@ -29,7 +29,7 @@ func (n *Node) Get(ctx context.Context, key string, opts backend.GetOptions) (*b
 	if err != nil {
 		return nil, err
 	}
-	return entry(key, &res.Value), nil
+	return ownEntry(key, &res.Value), nil
 }
 
 // Put implements backend.Backend.
@@ -66,7 +66,7 @@ func (n *Node) Pop(ctx context.Context, key string) (*backend.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return entry(key, &res.Value), nil
+	return ownEntry(key, &res.Value), nil
 }
 
 // popItemKeys is how many keys PopItem looks at a time; callers that race for
@@ -216,6 +216,16 @@ func entry(key string, v *register.Value) *backend.Entry {
 	e := &backend.Entry{Key: key, Value: v.Data, Flags: v.Flags, CreateIndex: v.Create, ModifyIndex: v.Index()}
 	if e.Value == nil {
 		e.Value = []byte{}
+	}
+	return e
+}
+
+// ownEntry is entry with data of its own: that of a value that came out of a shard
+// may be on its way to the disk, to other owners or to other callers.
+func ownEntry(key string, v *register.Value) *backend.Entry {
+	e := entry(key, v)
+	if e != nil {
+		e.Value = append([]byte{}, e.Value...)
 	}
 	return e
 }

@@ -68,11 +68,6 @@ func (p *peers) gossiped(g gossip.Node) {
 	s := p.state(g.ID)
 	before := s.gossip
 	s.gossip = g.State
-	if g.State == gossip.Dead || g.State == gossip.Left {
-		if _, member := p.member(g.ID); !member && !s.connected {
-			delete(p.all, g.ID.Node()) // clients come and go
-		}
-	}
 	p.mu.Unlock()
 	switch g.State {
 	case gossip.Alive:
@@ -118,7 +113,8 @@ func (p *peers) run() {
 	}
 }
 
-// apply tells the shards what changed since the last time.
+// apply tells the shards what changed about members since the last time. Other
+// nodes come and go: those that are gone are forgotten.
 func (p *peers) apply(st *ringState) {
 	type change struct {
 		node ring.Node
@@ -129,6 +125,12 @@ func (p *peers) apply(st *ringState) {
 	var changes []change
 	p.mu.Lock()
 	for node, s := range p.all {
+		if _, member := p.member(s.id); !member {
+			if s.gone() {
+				delete(p.all, node)
+			}
+			continue
+		}
 		if down := s.unreachable(); down != s.told {
 			s.told = down
 			changes = append(changes, change{node, !down})
@@ -148,6 +150,24 @@ func (s *peerState) unreachable() bool {
 		return true
 	}
 	return !s.connected && !s.lost.IsZero() && time.Since(s.lost) < lostGrace
+}
+
+// gone reports that neither gossip nor the mesh has the node any more.
+func (s *peerState) gone() bool {
+	switch s.gossip {
+	case gossip.Alive, gossip.Suspect:
+		return false
+	}
+	return !s.connected && time.Since(s.lost) >= lostGrace
+}
+
+// alive reports whether a node is there as far as gossip and the mesh know. One
+// that neither has met is not.
+func (p *peers) alive(node ring.Node) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.all[node]
+	return s != nil && (s.connected || s.gossip == gossip.Alive) && !s.unreachable()
 }
 
 // usable reports whether a member is thought to answer.

@@ -12,13 +12,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chord-plugin/chord-plugin/backend"
-	"github.com/chord-plugin/chord-plugin/backend/backendtest"
 )
+
+// limit is how long a test waits for what it waits for.
+const limit = 20 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // openRing starts n members in memory on loopback that found a ring.
-func openRing(t *testing.T, n int) []*Node {
+func openRing(t testing.TB, n int) []*Node {
 	t.Helper()
 	var nodes []*Node
 	var seeds []string
@@ -33,7 +35,7 @@ func openRing(t *testing.T, n int) []*Node {
 }
 
 // openNode starts a node on loopback and closes it with the test.
-func openNode(t *testing.T, cfg Config) *Node {
+func openNode(t testing.TB, cfg Config) *Node {
 	t.Helper()
 	cfg.GossipAddr, cfg.MeshAddr = "127.0.0.1:0", "127.0.0.1:0"
 	level := hclog.Error
@@ -43,33 +45,86 @@ func openNode(t *testing.T, cfg Config) *Node {
 	cfg.Logger = hclog.New(&hclog.LoggerOptions{Name: cfg.Name, Level: level})
 	node, err := Open(cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	t.Cleanup(func() {
+		if err := node.Close(); node.Err() == nil {
+			require.NoError(t, err)
+		}
+	})
 	return node
 }
 
-func waitReady(t *testing.T, n *Node) {
+func waitReady(t testing.TB, n *Node) {
 	t.Helper()
 	select {
 	case <-n.Ready():
-	case <-time.After(20 * time.Second):
+	case <-time.After(limit):
 		s, _ := n.Status(context.Background())
 		t.Fatalf("%s is not ready: %s", n.cfg.Name, s.Reason)
 	}
 }
 
-func TestConformance(t *testing.T) {
-	t.Run("one member", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backend.Backend { return openRing(t, 1)[0] })
-	})
-	t.Run("five members", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backend.Backend { return openRing(t, 5)[3] })
-	})
-	t.Run("a client of three members", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backend.Backend {
-			members := openRing(t, 3)
-			client := openNode(t, Config{Name: "client", Role: RoleClient, Seeds: []string{members[0].GossipAddr()}})
-			waitReady(t, client)
-			return client
-		})
-	})
+// eventually waits until cond holds.
+func eventually(t testing.TB, cond func() bool, what string, args ...any) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(limit); !cond(); {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("it did not happen in %v: "+what, append([]any{limit}, args...)...)
+		}
+	}
+}
+
+// status returns a node's status.
+func status(t testing.TB, n *Node) *backend.Status {
+	t.Helper()
+	s, err := n.Status(context.Background())
+	require.NoError(t, err)
+	return s
+}
+
+// within returns a context that ends with the test or after d.
+func within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// put stores a value.
+func put(t testing.TB, n *Node, key, value string) {
+	t.Helper()
+	_, err := n.Put(within(t, limit), key, []byte(value), backend.PutOptions{})
+	require.NoError(t, err)
+}
+
+// get returns a value, "" where there is none.
+func get(t testing.TB, n *Node, key string) string {
+	t.Helper()
+	e, err := n.Get(within(t, limit), key, backend.GetOptions{})
+	require.NoError(t, err)
+	if e == nil {
+		return ""
+	}
+	return string(e.Value)
+}
+
+// fill puts each key's own name as its value, many at a time, from all nodes.
+func fill(t testing.TB, nodes []*Node, keys []string) {
+	t.Helper()
+	ctx := within(t, limit)
+	require.NoError(t, eachOf(len(keys), func(i int) error {
+		_, err := nodes[i%len(nodes)].Put(ctx, keys[i], []byte(keys[i]), backend.PutOptions{})
+		return err
+	}))
+}
+
+// numbered returns n keys in byte order.
+func numbered(prefix string, n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%s%05d", prefix, i)
+	}
+	return keys
 }

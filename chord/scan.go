@@ -15,7 +15,8 @@ import (
 
 // scanRequest asks for one page of cells.
 type scanRequest struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 
 	Epoch         uint64
 	Prefix, After string
@@ -28,7 +29,8 @@ type scanRequest struct {
 
 // scanReply is one page, tombstones included.
 type scanReply struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 
 	Cells   []scanCell
 	More    bool
@@ -37,7 +39,8 @@ type scanReply struct {
 
 // scanCell is what a member accepted for a key.
 type scanCell struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 
 	Key string
 	// Cell is encoded as register.AppendCell does; without its data unless Whole.
@@ -47,7 +50,8 @@ type scanCell struct {
 
 // changesRequest asks what became durable since a counter.
 type changesRequest struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 
 	Epoch         uint64
 	Prefix, After string
@@ -58,7 +62,8 @@ type changesRequest struct {
 // changesReply holds the changed keys' cells as they are now. OK is false when
 // the member no longer knows what changed.
 type changesReply struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by the codec
+	//lint:ignore U1000 read by the codec
+	_struct bool `codec:",toarray"`
 
 	Cells   []scanCell
 	Counter uint64
@@ -132,7 +137,7 @@ func (n *Node) onChanges(ctx context.Context, req *changesRequest) (*changesRepl
 	reply := &changesReply{Counter: counter, OK: true}
 	size := 0
 	for _, key := range keys {
-		cell, err := n.durable(ctx, key)
+		cell, _, err := n.store.Load(key)
 		if err != nil {
 			return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
 		}
@@ -142,22 +147,23 @@ func (n *Node) onChanges(ctx context.Context, req *changesRequest) (*changesRepl
 		}
 		reply.Cells = append(reply.Cells, sc)
 	}
+	if len(keys) > 0 {
+		if err := n.loadedIsDurable(ctx); err != nil {
+			return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
+		}
+	}
 	return reply, nil
 }
 
-// durable returns the cell of a key once it is durable.
-func (n *Node) durable(ctx context.Context, key string) (register.Cell, error) {
-	cell, _, err := n.store.Load(key)
-	if err != nil {
-		return register.Cell{}, err
-	}
+// loadedIsDurable waits until what was loaded from the store before is durable.
+func (n *Node) loadedIsDurable(ctx context.Context) error {
 	done := make(chan error, 1)
 	n.store.Barrier(func(err error) { done <- err })
 	select {
 	case err := <-done:
-		return cell, err
+		return err
 	case <-ctx.Done():
-		return register.Cell{}, errors.New("the disk did not sync in time")
+		return errors.New("the disk did not sync in time")
 	}
 }
 
@@ -173,7 +179,10 @@ func (n *Node) onInspect(ctx context.Context, key string) (*inspectReply, error)
 	if st == nil || !st.member {
 		return nil, &mesh.RemoteError{Code: codeNotReady, Message: "owns no keys"}
 	}
-	cell, err := n.durable(ctx, key)
+	cell, _, err := n.store.Load(key)
+	if err == nil {
+		err = n.loadedIsDurable(ctx)
+	}
 	if err != nil {
 		return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
 	}

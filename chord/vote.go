@@ -17,6 +17,12 @@ import (
 // bound to that set for good, so no two rings can share a founder. Because all
 // must accept, a set of which one member is lost for good never founds a ring;
 // its members say so and are started anew with empty data directories.
+//
+// Members accept in the order of their IDs, so that proposals for sets that
+// overlap cannot hold each other up: of all that have accepted anything, the one
+// with the highest ID belongs to a set whose lower members have accepted it and
+// whose higher ones are free. And whoever has accepted proposes its set again, as
+// nobody else may still know of it.
 
 // vote is one member's part as an acceptor.
 type vote struct {
@@ -105,6 +111,49 @@ func (v *vote) prepare(req *prepareRing, self ring.Member) promiseRing {
 	return res
 }
 
+// bound returns the configuration that the member accepted, or nil. Only the
+// ring of that set may have it, until it is known that there will be none.
+func (v *vote) bound() *ring.Configuration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.accepted == nil {
+		return nil
+	}
+	return v.accepted.Configuration
+}
+
+// free reports whether the member may be in conf: it is not bound to another
+// ring, or one of its set has gone elsewhere, so that the other ring will never
+// be. went says in which rings other members are.
+func (v *vote) free(conf *ring.Configuration, went map[ring.ID]ring.RingID) bool {
+	bound := v.bound()
+	if bound == nil || bound.RingID == conf.RingID {
+		return true
+	}
+	for _, m := range bound.New.Members {
+		if _, founder := conf.Member(m.ID); founder || went[m.ID] == conf.RingID {
+			return true
+		}
+	}
+	return false
+}
+
+// ballot returns a ballot above all that the member has promised or met.
+func (v *vote) ballot(wall uint64, self ring.Node) register.Ballot {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return register.Ballot{Time: max(v.promised.Time+1, v.above.Time+1, wall), Node: self}
+}
+
+// raise notes a ballot that the next proposal must exceed.
+func (v *vote) raise(b register.Ballot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.above.Less(b) {
+		v.above = b
+	}
+}
+
 func (v *vote) accept(b register.Ballot, conf *ring.Configuration) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -125,11 +174,4 @@ func memberIDs(conf *ring.Configuration) []ring.ID {
 		ids[i] = m.ID
 	}
 	return ids
-}
-
-// acceptedRing reports whether the member accepted that ring.
-func (v *vote) acceptedRing(id ring.RingID) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.accepted != nil && v.accepted.Configuration.RingID == id
 }

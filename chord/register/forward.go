@@ -70,12 +70,24 @@ func (s *Shard) forwardFailed(number uint64, delivered bool) {
 		s.dispatchAgain(o)
 		return
 	}
-	if delivered {
-		o.doubt = true
-		s.passWindow(o.until)
+	if !delivered {
+		o.until = 0
+		s.dispatchAgain(o)
+		return
 	}
-	o.until = 0
-	s.dispatchAgain(o)
+	o.doubt = true
+	own := func() {
+		s.passWindow(o.until)
+		o.until = 0
+		s.dispatchAgain(o)
+	}
+	if s.clock.last > s.now.Wall+2*ticks(s.cfg.Window) {
+		// The clock is ahead of the wall's already. Let time pass in place of the
+		// window, or nodes that stay silent would drive it on without end.
+		s.timers.set(&o.waiting, s.now.Mono+s.cfg.Window, own)
+		return
+	}
+	own()
 }
 
 func (s *Shard) takeBack(o *op) {

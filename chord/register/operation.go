@@ -128,7 +128,8 @@ func (s *Shard) Cancel(now Now, token uint64) {
 func (s *Shard) end(o *op) {
 	res := Result{Outcome: NoQuorum, Answered: o.answered, Owners: o.owners}
 	if q := s.queues[o.key]; q != nil && q.round != nil && q.round.carries(o) {
-		res.Answered, res.Owners = q.round.heard()
+		answered, owners := q.round.heard() // it may just have begun
+		res.Answered, res.Owners = max(answered, o.answered), owners
 		if q.round.mayHaveWritten(o) {
 			res.Outcome = Unknown
 		}

@@ -104,11 +104,17 @@ func (s *Shard) start(q *queue) {
 	r.ballot, r.next = Ballot{Time: last - 1, Node: s.cfg.Self}, Ballot{Time: last, Node: s.cfg.Self}
 	q.round = r
 	s.rounds[r.number] = r
-	s.timers.set(&r.timer, s.now.Mono+s.cfg.Attempt, func() { s.lost(r, false) })
+	s.timers.set(&r.timer, s.now.Mono+s.attempt(q, len(cell.Value.Data)), func() { s.lost(r, false) })
 	if owner && !q.careful && !r.doubtful() && s.quorumUsable(r) && s.guess(r, cell) {
 		return
 	}
 	s.prepare(r)
+}
+
+// attempt is how long a round may take: longer after tries that were too short,
+// and by what its data takes on a slow link to every owner.
+func (s *Shard) attempt(q *queue, bytes int) time.Duration {
+	return s.cfg.Attempt<<min(q.tries/4, 3) + time.Duration(bytes)*perByte
 }
 
 // expire gives back forwarded operations whose window has closed.

@@ -66,6 +66,13 @@ func (r *round) heard() (answered, owners int) {
 	return bits.OnesCount16(r.yes | r.no&^r.unsent), r.group.Len()
 }
 
+// missed reports whether the round asked a node in vain so far, and has sent
+// nothing that could be accepted: it may begin again when the node is back.
+func (r *round) missed(node ring.Node) bool {
+	i := r.group.Index(node)
+	return i >= 0 && r.phase == phasePrepare && (r.yes|r.no&^r.unsent)>>i&1 == 0
+}
+
 // mayHaveWritten reports whether an Accept that carries o's change may be out
 // there. Owners that refused it never take it.
 func (r *round) mayHaveWritten(o *op) bool {
@@ -177,7 +184,7 @@ func (s *Shard) accept(r *round, v Value) {
 	for _, o := range r.group.Owners() {
 		s.send(o, m)
 	}
-	s.timers.set(&r.timer, s.now.Mono+s.cfg.Attempt, func() { s.lost(r, false) })
+	s.timers.set(&r.timer, s.now.Mono+s.attempt(r.queue, len(v.Data)), func() { s.lost(r, false) })
 }
 
 func (s *Shard) onPromise(from ring.Node, m *Message) {
@@ -310,7 +317,7 @@ func (s *Shard) onDrift(from ring.Node, m *Message) {
 		}
 		return
 	}
-	if m.Kind == MsgDrift {
+	if m.Kind == MsgDrift || m.Kind == MsgExpired && !m.Doubt {
 		s.forwardFailed(m.Round, false)
 	}
 }

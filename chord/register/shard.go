@@ -157,7 +157,14 @@ func (s *Shard) Unsent(now Now, env *Envelope) {
 		if r := s.rounds[env.Msg.Round]; r != nil {
 			if i := r.group.Index(env.To); i >= 0 {
 				r.unsent |= 1 << i
-				s.against(r, env.To)
+				if r.phase == phasePrepare && r.no&^r.unsent == 0 && r.yes>>i&1 == 0 {
+					// Nobody has refused: the round goes on until its time is up or the
+					// node is back, so that the answers can tell the caller how many
+					// owners there are.
+					r.no |= 1 << i
+				} else {
+					s.against(r, env.To)
+				}
 			}
 		}
 	case MsgForward:
@@ -211,7 +218,14 @@ func (s *Shard) Reachable(now Now, node ring.Node, up bool) {
 	if up {
 		delete(s.peers, node)
 		for _, key := range sortedKeys(s.queues) {
-			if q := s.queues[key]; q != nil && q.round == nil {
+			q := s.queues[key]
+			if q == nil {
+				continue
+			}
+			if r := q.round; r != nil && r.missed(node) {
+				s.lost(r, false)
+			}
+			if q.round == nil {
 				s.timers.stop(&q.pause)
 				s.start(q)
 			}
@@ -246,7 +260,7 @@ func (s *Shard) drain() {
 // step dispatches one message, our own included.
 func (s *Shard) step(from ring.Node, m *Message) {
 	asks := m.Kind == MsgPrepare || m.Kind == MsgAccept || m.Kind == MsgRead || m.Kind == MsgForward
-	if err := s.clock.observe(m.Time, s.now.Wall); err != nil {
+	if err := s.clock.observe(m.Time, s.now.Wall); err != nil && m.Kind != MsgResult {
 		if asks {
 			s.send(from, Message{Kind: MsgDrift, Key: m.Key, Round: m.Round})
 		} else {

@@ -1,0 +1,25 @@
+package chord
+
+import (
+	"testing"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/backendtest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Run("one member", func(t *testing.T) {
+		backendtest.Run(t, func(t *testing.T) backend.Backend { return openRing(t, 1)[0] })
+	})
+	t.Run("five members", func(t *testing.T) {
+		backendtest.Run(t, func(t *testing.T) backend.Backend { return openRing(t, 5)[3] })
+	})
+	t.Run("a client of three members", func(t *testing.T) {
+		backendtest.Run(t, func(t *testing.T) backend.Backend {
+			members := openRing(t, 3)
+			client := openNode(t, Config{Name: "client", Role: RoleClient, Seeds: []string{members[0].GossipAddr()}})
+			waitReady(t, client)
+			return client
+		})
+	})
+}

@@ -1,0 +1,153 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// crashing makes the test binary a program that starts a process and is killed.
+const crashing = "CLUSTER_TEST_CRASHING"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(crashing) == "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	p, err := startProcess("/bin/sleep", []string{"300"}, nil, io.Discard)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println(p.pid())
+	<-p.done
+}
+
+// gone reports that a process has ended; one that nobody has waited for yet is
+// gone, too.
+func gone(pid int) error {
+	if syscall.Kill(pid, 0) != nil {
+		return nil
+	}
+	state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
+	if err == nil && !strings.HasPrefix(strings.TrimSpace(string(state)), "Z") {
+		return fmt.Errorf("process %d is in state %s", pid, bytes.TrimSpace(state))
+	}
+	return nil
+}
+
+func TestWatchdog(t *testing.T) {
+	program := exec.Command(os.Args[0])
+	program.Env = append(os.Environ(), crashing+"=1")
+	stdout, err := program.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, program.Start())
+	var pid int
+	_, err = fmt.Fscan(stdout, &pid)
+	require.NoError(t, err)
+	require.Error(t, gone(pid), "it runs as long as the program does")
+
+	require.NoError(t, program.Process.Kill())
+	require.Error(t, program.Wait())
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, Wait(ctx, "the watchdog", func(context.Context) error { return gone(pid) }))
+}
+
+func TestProcess(t *testing.T) {
+	start := func(script string) *process {
+		out := &lockedBuffer{ready: make(chan struct{})}
+		p, err := startProcess("/bin/sh", []string{"-c", script}, []string{"PATH=" + os.Getenv("PATH")}, out)
+		require.NoError(t, err)
+		<-out.ready
+		return p
+	}
+	const obedient = `trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done`
+	p := start(obedient)
+	require.False(t, p.ended())
+	require.NoError(t, p.stop())
+	require.True(t, p.ended())
+	require.NoError(t, p.signal(syscall.SIGTERM), "it is gone already")
+
+	p = start(obedient)
+	require.NoError(t, p.kill())
+	require.True(t, p.killed())
+
+	p = start(`trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done`)
+	require.ErrorContains(t, p.stop(), "did not stop cleanly: exit status 3")
+	require.False(t, p.killed())
+
+	_, err := startProcess("/nowhere/at/all", nil, nil, io.Discard)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// lockedBuffer closes ready at the first write.
+type lockedBuffer struct{ ready chan struct{} }
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	select {
+	case <-b.ready:
+	default:
+		close(b.ready)
+	}
+	return len(p), nil
+}
+
+func TestWait(t *testing.T) {
+	times := 0
+	require.NoError(t, Wait(t.Context(), "the third time", func(context.Context) error {
+		if times++; times < 3 {
+			return errors.New("not yet")
+		}
+		return nil
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	err := Wait(ctx, "nothing", func(context.Context) error { return errors.New("never") })
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "waited for nothing")
+	require.ErrorContains(t, err, "the last time: never")
+}
+
+func TestOutput(t *testing.T) {
+	path := t.TempDir() + "/log"
+	o, err := newOutput(path)
+	require.NoError(t, err)
+	for i := range 40_000 {
+		fmt.Fprintf(o, "line %d\n", i)
+	}
+	require.Equal(t, "line 39998\nline 39999", o.tail(2))
+	require.LessOrEqual(t, len(o.end), 2*tailBytes)
+	require.NoError(t, o.close())
+	all, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, 40_000, bytes.Count(all, []byte("\n")))
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for _, n := range []int{0, 27} {
+		_, err := New(Config{Binary: "x", Dir: t.TempDir(), Members: n})
+		require.ErrorContains(t, err, "allowed are 1 to 26")
+	}
+	c, err := New(Config{Binary: "/nowhere/at/all", Dir: t.TempDir(), Members: 1})
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Start(t.Context()), os.ErrNotExist)
+	m := c.Members[0]
+	require.ErrorContains(t, m.Kill(), "does not run")
+	require.ErrorContains(t, m.Stop(), "does not run")
+	require.ErrorContains(t, m.Freeze(), "does not run")
+	require.NoError(t, c.Close())
+	require.NoError(t, c.Close())
+}

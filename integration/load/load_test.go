@@ -1,0 +1,82 @@
+package load
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/memory"
+	"github.com/chord-plugin/chord-plugin/integration/judge"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// forgetful is a store that says of some writes that they were done.
+type forgetful struct {
+	backend.Backend
+	forgets func(key string) bool
+}
+
+func (f forgetful) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) (uint64, error) {
+	if f.forgets(key) {
+		return 1 << 40, nil
+	}
+	return f.Backend.Put(ctx, key, value, opts)
+}
+
+// run lets clients work until each target has had some writes.
+func run(targets ...Target) *Report {
+	l := Start(Config{Seed: 1, Think: time.Millisecond, ListEvery: 5 * time.Millisecond}, targets...)
+	for {
+		l.Run(10 * time.Millisecond)
+		l.mu.Lock()
+		enough := len(l.ledger) > 100 && (len(l.lists) > 0 || len(l.wrong) > 0) || l.Now() > 10*time.Second
+		l.mu.Unlock()
+		if enough {
+			return l.Stop()
+		}
+	}
+}
+
+func TestLoadOnARightStore(t *testing.T) {
+	store := memory.New(backend.DefaultLimits())
+	targets := []Target{{"a", store}, {"b", store}}
+	r := run(targets...)
+	require.NoError(t, r.Judge(t.Context(), targets...))
+	require.Greater(t, r.Acknowledged(), 100)
+	require.NotEmpty(t, r.Lists)
+	require.Positive(t, r.SlowestList("a", "b"))
+	require.Positive(t, r.Writes("b", 0, r.Ended))
+}
+
+func TestLoadFindsLostWrites(t *testing.T) {
+	store := forgetful{memory.New(backend.DefaultLimits()), func(key string) bool { return key == "ledger/000/000005" }}
+	r := run(Target{"a", store})
+	require.ErrorContains(t, r.Judge(t.Context(), Target{"a", store}), `LOST: "ledger/000/000005" was acknowledged`)
+	require.NotEmpty(t, r.Wrong, "no list missed the key")
+}
+
+func TestLoadFindsWrongHistories(t *testing.T) {
+	store := forgetful{memory.New(backend.DefaultLimits()), func(key string) bool { return key == "shared/3" }}
+	r := run(Target{"a", store})
+	require.ErrorContains(t, r.Judge(t.Context(), Target{"a", store}), `key "shared/3": no order`)
+}
+
+func TestGap(t *testing.T) {
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	write := func(member string, at int, outcome judge.Outcome) judge.Operation {
+		return judge.Operation{Member: member, Kind: judge.Put, Call: ms(at - 1), Return: ms(at), Outcome: outcome}
+	}
+	r := &Report{Operations: []judge.Operation{
+		write("a", 100, judge.Done), write("b", 200, judge.Done), write("a", 300, judge.Unknown), write("a", 400, judge.Done), write("a", 500, judge.Done),
+	}}
+	require.Equal(t, Gap{"a", ms(100), ms(400)}, r.Gap("a", 0, ms(600)))
+	require.Equal(t, Gap{"a", ms(500), ms(900)}, r.Gap("a", 0, ms(900)), "the end counts")
+	require.Equal(t, Gap{"b", ms(200), ms(600)}, r.Gap("b", 0, ms(600)))
+	require.Equal(t, Gap{"c", 0, ms(600)}, r.Gap("c", 0, ms(600)), "nothing ever succeeded")
+	require.Equal(t, 3, r.Writes("a", 0, ms(500)))
+}
