@@ -149,10 +149,21 @@ func TestCloseOfAPluginThatHangs(t *testing.T) {
 		t.Parallel()
 		c, err := plugin.Open(t.Context(), plugin.Config{Path: testPlugin})
 		require.NoError(t, err)
-		require.NoError(t, syscall.Kill(c.PID(), syscall.SIGSTOP))
+		freeze(t, c.PID())
 		require.ErrorContains(t, c.Close(), "the plugin did not answer in time")
 		requireGone(t, c.PID())
 	})
+}
+
+// freeze stops a process, and waits until all of it stands still.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	require.Eventually(t, func() bool {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		_, state, _ := strings.Cut(string(stat), ") ")
+		return err == nil && strings.HasPrefix(state, "T")
+	}, 5*time.Second, 5*time.Millisecond)
 }
 
 // A plugin whose host is killed closes its backend and exits.
