@@ -78,6 +78,21 @@ func (s *Shard) onAccept(from ring.Node, m *Message) {
 	s.sendAfter(seq, from, Message{Kind: MsgAccepted, Key: m.Key, Round: m.Round, Ballot: b, Next: next})
 }
 
+// adopt takes a cell that a quorum accepted into this owner's copy, exactly as a
+// late Accept would be: above what it has, and not below what it promised. So a
+// member that was away catches up with the keys that are read there.
+func (s *Shard) adopt(key string, cell *Cell) {
+	if s.clock.observe(max(cell.Accepted.Time, cell.Value.Write().Time), s.now.Wall) != nil {
+		return
+	}
+	have, _, ok := s.load(key)
+	if !ok || !have.Accepted.Less(cell.Accepted) || cell.Accepted.Less(s.acceptor.promised(key, have.Accepted)) {
+		return
+	}
+	seq := s.write(Write{Key: key, Cell: *cell})
+	s.pending[key] = pendingCell{*cell, seq}
+}
+
 func (s *Shard) onRead(from ring.Node, m *Message) {
 	if !s.owns(m.Key) {
 		return

@@ -172,6 +172,9 @@ func (r *read) newest() *Cell {
 
 func (s *Shard) answerRead(r *read, c *Cell) {
 	s.forgetRead(r)
+	if i := r.group.Index(s.cfg.Self); i >= 0 && s.cfg.Cells != nil && !r.stale && r.replied>>i&1 == 1 && r.accepted[i].Less(c.Accepted) {
+		s.adopt(r.key, c)
+	}
 	s.answerCaller(Result{
 		Token: r.token, Outcome: Done, Index: c.Value.Index(), Value: c.Value,
 		Answered: bits.OnesCount16(r.replied), Owners: r.group.Len(),
