@@ -12,12 +12,14 @@ func TestConformance(t *testing.T) {
 		backendtest.Run(t, func(t *testing.T) backend.Backend { return openRing(t, 1)[0] })
 	})
 	t.Run("five members", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backend.Backend { return openRing(t, 5)[3] })
+		backendtest.Run(t, func(t *testing.T) backend.Backend {
+			return openMembers(t, 5, 5, func(_ int, cfg *Config) { cfg.MaxValueSize = largestValue })[3]
+		})
 	})
 	t.Run("a client of three members", func(t *testing.T) {
 		backendtest.Run(t, func(t *testing.T) backend.Backend {
-			members := openRing(t, 3)
-			client := openNode(t, Config{Name: "client", Role: RoleClient, Seeds: []string{members[0].GossipAddr()}})
+			members := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.MaxValueSize = largestValue })
+			client := openNode(t, Config{Name: "client", Role: RoleClient, Seeds: []string{members[0].GossipAddr()}, MaxValueSize: largestValue})
 			waitReady(t, client)
 			return client
 		})

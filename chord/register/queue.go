@@ -114,7 +114,7 @@ func (s *Shard) start(q *queue) {
 // attempt is how long a round may take: longer after tries that were too short,
 // and by what its data takes on a slow link to every owner.
 func (s *Shard) attempt(q *queue, bytes int) time.Duration {
-	return s.cfg.Attempt<<min(q.tries/4, 3) + time.Duration(bytes)*perByte
+	return s.cfg.Attempt<<min(q.tries/4, 3) + time.Duration(bytes)*perByte<<min(q.tries, 4)
 }
 
 // expire gives back forwarded operations whose window has closed.
