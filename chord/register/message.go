@@ -38,7 +38,7 @@ const (
 	// MsgExpired answers a Forward whose window closed before it ended; Doubt
 	// says whether it may have been sent to acceptors.
 	MsgExpired
-	// MsgStale says that the message came from another epoch.
+	// MsgStale says that the message came from an older epoch than its own.
 	MsgStale
 	// MsgDrift says that the sender's clock is too far ahead.
 	MsgDrift
@@ -105,6 +105,8 @@ type Write struct {
 	// Key and Cell: the cell is now what this acceptor has accepted.
 	Key  string
 	Cell Cell
+	// Drop: the key's cell is removed.
+	Drop bool
 	// Mark, when not nil, is written instead of a cell.
 	Mark *Mark
 }
@@ -123,6 +125,9 @@ type Ready struct {
 	Writes   []Write
 	Messages []Envelope
 	Results  []Result
+	// Newer names nodes that work by a newer configuration than this shard, which
+	// should be given it.
+	Newer []ring.Node
 }
 
 // Empty reports whether there is nothing to do.

@@ -16,6 +16,8 @@ const (
 	ruleDeadShortcut
 	ruleAcceptedPromises
 	ruleWindow
+	ruleEpoch
+	ruleMergeFloor
 )
 
 func holds(rule) bool { return true }

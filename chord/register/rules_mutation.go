@@ -17,10 +17,12 @@ const (
 	ruleDeadShortcut
 	ruleAcceptedPromises
 	ruleWindow
+	ruleEpoch
+	ruleMergeFloor
 )
 
 // Rules lists what Break takes, by the names of the executable model.
-var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow"}
+var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor"}
 
 var broken = -1
 

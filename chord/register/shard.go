@@ -38,6 +38,8 @@ type Shard struct {
 	seq      uint64 // last write handed out
 	synced   uint64 // last write durable
 	held     []heldMessage
+	answers  []heldResult
+	early    []earlyMessage // of an epoch that is not here yet
 
 	ops      map[uint64]*op     // by number
 	callers  map[uint64]func()  // by token: what ends it before its time
@@ -197,6 +199,7 @@ func (s *Shard) Synced(now Now, seq uint64) {
 	}
 	clear(s.held[len(kept):])
 	s.held = kept
+	s.releaseResults(seq)
 	if s.marking != 0 && s.marking <= seq {
 		s.reserved, s.marking = s.reserving, 0
 		parked := s.parked
@@ -271,8 +274,7 @@ func (s *Shard) step(from ring.Node, m *Message) {
 	if asks && m.newest() > m.Time {
 		return // nobody asks for what its own clock has not reached
 	}
-	if asks && m.Epoch != s.epoch {
-		s.send(from, Message{Kind: MsgStale, Key: m.Key, Round: m.Round})
+	if m.Epoch != s.epoch && !s.current(from, m, asks) {
 		return
 	}
 	if p, ok := s.peers[from]; ok && p.avoid > 0 && !asks {

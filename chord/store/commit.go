@@ -230,9 +230,10 @@ func (s *Store) writeBatch(batch []request, scratch []byte) ([]byte, error) {
 				if mark, ok := s.marks.raise(batch[i].shard, *w.Mark); ok {
 					err = b.Set(markKey(batch[i].shard), encodeMark(mark), nil)
 				}
+			} else if scratch = appendCellKey(scratch[:0], w.Key); w.Drop {
+				err = b.Delete(scratch, nil)
 			} else {
 				cells++
-				scratch = appendCellKey(scratch[:0], w.Key)
 				n := len(scratch)
 				scratch = register.AppendCell(scratch, &w.Cell)
 				err = b.Set(scratch[:n], scratch[n:], nil)

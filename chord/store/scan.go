@@ -36,6 +36,8 @@ type ScanOptions struct {
 	Bytes int
 	// Values asks for the data of the cells too.
 	Values bool
+	// Internal asks for internal keys too where Prefix is empty.
+	Internal bool
 }
 
 // KeyCell is a key and its cell.
@@ -93,7 +95,7 @@ func (s *Store) scan(ctx context.Context, opts ScanOptions) (ScanResult, error) 
 
 // scanCells fills a page.
 func (s *Store) scanCells(ctx context.Context, opts ScanOptions, res *ScanResult) error {
-	lower, upper := cellBounds(opts.Prefix, opts.After)
+	lower, upper := cellBounds(opts.Prefix, opts.After, opts.Internal)
 	if bytes.Compare(lower, upper) >= 0 {
 		return ctx.Err()
 	}
@@ -159,10 +161,10 @@ func readCell(it *pebble.Iterator, values bool) (KeyCell, error) {
 }
 
 // cellBounds returns the first row that a scan may show and the first behind it.
-func cellBounds(prefix, after string) (lower, upper []byte) {
+func cellBounds(prefix, after string, internal bool) (lower, upper []byte) {
 	lower = appendCellKey(nil, prefix)
 	upper = appendCellKey(nil, prefix)
-	if prefix == "" {
+	if prefix == "" && !internal {
 		lower = append(lower, 1) // the internal keys are below
 	}
 	if from := append(appendCellKey(nil, after), 0); after != "" && bytes.Compare(from, lower) > 0 {
