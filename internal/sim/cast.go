@@ -14,6 +14,7 @@ import (
 type actor struct {
 	name           string
 	id             ring.Node
+	full           ring.ID         // of a member
 	shard          *register.Shard // nil while it is down
 	boot           uint64
 	member         bool
@@ -21,6 +22,7 @@ type actor struct {
 	mark           register.Mark
 	queue          []register.Write
 	stalled, frail bool
+	epoch          int // index into Script.chain
 	frozen         bool
 	skew           time.Duration
 }
@@ -36,9 +38,12 @@ func (a *actor) Load(key string) (register.Cell, error) {
 // ring makes the nodes. With old=N the first N members are Old and the last
 // replicas members New, of a joint configuration.
 func (s *Script) ring(opt map[string]string) {
-	members, clients := int(number(opt["members"])), 0
+	members, clients, outside := int(number(opt["members"])), 0, 0
 	if v, ok := opt["clients"]; ok {
 		clients = int(number(v))
+	}
+	if v, ok := opt["outside"]; ok {
+		outside = int(number(v))
 	}
 	r := int(number(opt["replicas"]))
 	cfg := &ring.Configuration{RingID: "00000000000000000000000000000001", Epoch: 1, Level: ring.Level, New: ring.Side{Replicas: r}}
@@ -56,8 +61,9 @@ func (s *Script) ring(opt map[string]string) {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
+	p := ring.NewPlacement(cfg)
 	*s = Script{
-		Trace: s.Trace, placement: ring.NewPlacement(cfg), byID: map[ring.Node]*actor{},
+		Trace: s.Trace, placement: p, chain: []*ring.Placement{p}, byID: map[ring.Node]*actor{},
 		calls: map[uint64]call{}, index: map[uint64]uint64{}, settings: settings(opt),
 		base: register.Timestamp(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)),
 	}
@@ -69,7 +75,12 @@ func (s *Script) ring(opt map[string]string) {
 		}
 	}
 	for i, id := range ids {
-		s.add(&actor{name: string(rune('a' + i)), id: id, member: true, cells: map[string]register.Cell{}})
+		full := all[slices.IndexFunc(all, func(m ring.Member) bool { return m.ID.Node() == id })].ID
+		s.add(&actor{name: string(rune('a' + i)), id: id, full: full, member: true, cells: map[string]register.Cell{}})
+	}
+	for i := range outside {
+		name := string(rune('a' + members + i))
+		s.add(&actor{name: name, id: ring.NodeID([]byte("outside " + name)).Node(), full: ring.NodeID([]byte("outside " + name)), member: true, cells: map[string]register.Cell{}})
 	}
 	for i := range clients {
 		name := string(rune('x' + i))
@@ -92,7 +103,7 @@ func (s *Script) start(a *actor) {
 	if a.member {
 		cfg.Cells, cfg.Mark = a, a.mark
 	}
-	a.shard = register.NewShard(cfg, s.placement)
+	a.shard = register.NewShard(cfg, s.chain[a.epoch])
 }
 
 func settings(opt map[string]string) register.Config {

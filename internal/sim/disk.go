@@ -5,18 +5,29 @@ import (
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
 )
 
 // disk keeps what one node has made durable. One sync is under way at a time; it
 // takes all writes that wait (group commit). A crash keeps what was synced, and
 // of the sync under way any number of its writes from the front.
 type disk struct {
-	node    *node
-	cells   map[string]register.Cell
-	mark    register.Mark
-	queue   []register.Write
-	syncing []register.Write
+	node  *node
+	cells map[string]register.Cell
+	mark  register.Mark
+	// chain holds the configurations that the node went through, oldest first.
+	chain   []*ring.Configuration
+	queue   []item
+	syncing []item
 	broken  bool // for good
+}
+
+// item is one thing to make durable, in order: a shard's write, a configuration,
+// or nothing but the end of what is before it.
+type item struct {
+	write   register.Write
+	install *ring.Configuration
+	done    func() // called once it is durable
 }
 
 // Load reads as a shard does: unsynced cells are its own affair.
@@ -28,7 +39,21 @@ func (d *disk) Load(key string) (register.Cell, error) {
 }
 
 func (d *disk) write(ws []register.Write) {
-	d.queue = append(d.queue, ws...)
+	for _, w := range ws {
+		d.queue = append(d.queue, item{write: w})
+	}
+	d.sync()
+}
+
+// install makes a configuration durable.
+func (d *disk) install(c *ring.Configuration, done func()) {
+	d.queue = append(d.queue, item{install: c, done: done})
+	d.sync()
+}
+
+// flush calls done once all that was given to the disk is durable.
+func (d *disk) flush(done func()) {
+	d.queue = append(d.queue, item{done: done})
 	d.sync()
 }
 
@@ -44,24 +69,45 @@ func (d *disk) sync() {
 	}
 	boot := d.node.boot
 	k.after(t, func() {
-		if d.node.boot != boot || !d.node.up || d.broken {
+		there := func() bool { return d.node.boot == boot && d.node.up && !d.broken }
+		if !there() {
 			return
 		}
-		d.apply(d.syncing)
-		last := d.syncing[len(d.syncing)-1].Seq
+		items := d.syncing
+		d.apply(items)
 		d.syncing = nil
-		d.node.do(func(now register.Now) { d.node.shard.Synced(now, last) })
-		d.sync()
+		var last uint64
+		for _, it := range items {
+			last = max(last, it.write.Seq)
+		}
+		if last > 0 {
+			d.node.do(func(now register.Now) { d.node.shard.Synced(now, last) })
+		}
+		for _, it := range items {
+			if it.done != nil && there() {
+				it.done()
+			}
+		}
+		if there() {
+			d.sync()
+		}
 	})
 }
 
-func (d *disk) apply(ws []register.Write) {
-	for _, w := range ws {
-		if w.Mark != nil {
+func (d *disk) apply(items []item) {
+	for _, it := range items {
+		w := &it.write
+		switch {
+		case it.install != nil:
+			d.chain = append(d.chain, it.install)
+		case w.Seq == 0:
+		case w.Mark != nil:
 			d.mark = *w.Mark
-			continue
+		case w.Drop:
+			delete(d.cells, w.Key)
+		default:
+			d.cells[w.Key] = w.Cell
 		}
-		d.cells[w.Key] = w.Cell
 	}
 }
 

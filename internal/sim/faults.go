@@ -62,6 +62,11 @@ func (f *faults) breakDisk() {
 	if n.disk == nil || n.disk.broken {
 		return
 	}
+	for _, c := range f.sim.proposed {
+		if !f.sim.spares(c, n) {
+			return
+		}
+	}
 	n.disk.broken = true // the next Load fails
 	f.sim.doomed--
 	f.sim.stats.DeadDisks++

@@ -14,12 +14,15 @@ const slow = 3 * time.Second
 
 // finale checks, after the last fault, what must be true then.
 func (s *Sim) finale() error {
+	if s.violation != nil {
+		return s.violation
+	}
 	for _, n := range s.up() {
 		if b := n.shard.Busy(); b > 0 {
 			return fmt.Errorf("node %s still has %d operations %v after the last fault", n.name, b, settle)
 		}
 	}
-	for _, step := range []func() error{s.lastReads, s.durable, s.lastWrites, s.durableEverywhere, s.minority} {
+	for _, step := range []func() error{s.shaped, s.lastReads, s.durable, s.lastWrites, s.durableEverywhere, s.minority} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -35,6 +38,37 @@ func (s *Sim) up() []*node {
 		}
 	}
 	return up
+}
+
+// shaped checks that the newest configuration is final, that all its members
+// work by it, and that nobody keeps what he does not own in it.
+func (s *Sim) shaped() error {
+	if !s.reshape {
+		return nil
+	}
+	newest := s.placement
+	for _, n := range s.up() {
+		if newest.Configuration().Epoch < n.conf().Epoch {
+			newest = n.placement
+		}
+	}
+	c := newest.Configuration()
+	if c.Joint() {
+		return fmt.Errorf("the ring is still in the joint configuration %d, %v after the last fault", c.Epoch, settle)
+	}
+	s.placement = newest
+	for _, n := range s.up() {
+		if n.conf().Epoch != c.Epoch {
+			return fmt.Errorf("node %s works by epoch %d and the ring by %d, %v after the last fault", n.name, n.conf().Epoch, c.Epoch, settle)
+		}
+		if n.disk == nil {
+			continue
+		}
+		if keys := n.foreign(); len(keys) > 0 {
+			return fmt.Errorf("node %s keeps the keys %q, which it does not own in the configuration %d", n.name, keys, c.Epoch)
+		}
+	}
+	return nil
 }
 
 // lastReads reads every key at every node.

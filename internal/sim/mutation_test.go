@@ -16,10 +16,11 @@ import (
 // mutation says how a rule of the protocol is missed when it is taken out: by
 // random runs, or by a script where they would have to be too lucky.
 type mutation struct {
-	rule   string
-	hot    bool
-	limit  uint64 // seeds
-	script string
+	rule    string
+	hot     bool
+	reshape bool
+	limit   uint64 // seeds
+	script  string
 }
 
 var mutations = []mutation{
@@ -32,14 +33,21 @@ var mutations = []mutation{
 	{rule: "deadshortcut", script: "testdata/deadshortcut.txt"},
 	{rule: "accnotpromise", script: "testdata/accnotpromise.txt"},
 	{rule: "nowindow", limit: 100},
+	{rule: "nojoint", reshape: true, limit: 50},
+	{rule: "nosync", reshape: true, limit: 50},
+	{rule: "nofence", reshape: true, limit: 200},
+	{rule: "noflush", reshape: true, limit: 1000},
+	{rule: "nopurge", reshape: true, limit: 50},
+	{rule: "noepoch", reshape: true, limit: 500},
+	{rule: "mergebelowfloor", script: "testdata/mergebelowfloor.txt"},
 }
 
 // TestMutations takes out one rule after the other and expects a history that is
 // not linearizable (or an invariant of the code that fails), and that the same
 // run is clean with the rule in place.
 func TestMutations(t *testing.T) {
-	defer register.Break("")
-	for _, rule := range register.Rules {
+	defer breakRule("")
+	for _, rule := range slices.Concat(register.Rules, rules) {
 		if !slices.ContainsFunc(mutations, func(m mutation) bool { return m.rule == rule }) {
 			t.Errorf("nothing shows that the rule %s is missed", rule)
 		}
@@ -52,15 +60,15 @@ func TestMutations(t *testing.T) {
 			}
 			for n := uint64(1); n <= m.limit; n++ {
 				how = fmt.Sprintf("seed %d", n)
-				if _, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot}); err != nil {
+				if _, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape}); err != nil {
 					return err
 				}
 			}
 			return nil
 		}
-		register.Break(m.rule)
+		breakRule(m.rule)
 		err := caught(run)
-		register.Break("")
+		breakRule("")
 		if err == nil {
 			t.Errorf("%s: nothing broke up to %s", m.rule, how)
 			continue

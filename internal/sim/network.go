@@ -18,17 +18,31 @@ type network struct {
 	stats *Stats
 }
 
+// send delivers a message between shards.
 func (n *network) send(from *node, env register.Envelope) {
-	copies := 1
 	once := env.Msg.Kind == register.MsgAccept || env.Msg.Kind == register.MsgForward
+	// The codec is part of what is simulated.
+	bytes := register.AppendMessage(nil, &env.Msg)
+	sender := from.id
+	n.deliver(sender, env.To, once, func(to *node) {
+		m, err := register.DecodeMessage(append([]byte(nil), bytes...))
+		if err != nil {
+			panic(err)
+		}
+		to.do(func(now register.Now) { to.shard.Step(now, sender, &m) })
+	})
+}
+
+// deliver lets arrive happen at a node: late, perhaps not, perhaps twice unless
+// once is set.
+func (n *network) deliver(from, addressee ring.Node, once bool, arrive func(to *node)) {
+	copies := 1
 	if !once && n.k.chance(0.03) {
 		copies = 2
 	}
-	// The codec is part of what is simulated.
-	bytes := register.AppendMessage(nil, &env.Msg)
-	to := n.nodes[env.To]
+	to := n.nodes[addressee]
 	if to == nil {
-		return // a client that has started anew
+		return // a node that has started anew
 	}
 	for range copies {
 		if n.k.chance(n.loss) {
@@ -39,17 +53,12 @@ func (n *network) send(from *node, env register.Envelope) {
 		if n.k.chance(n.late) {
 			d += n.k.between(0, 3*time.Second)
 		}
-		id, sender := from.id, from.id
 		n.k.after(d, func() {
-			if !to.up || n.nodes[env.To] != to || n.cut[[2]ring.Node{sender, env.To}] {
+			if !to.up || n.nodes[addressee] != to || n.cut[[2]ring.Node{from, addressee}] {
 				return
 			}
-			m, err := register.DecodeMessage(append([]byte(nil), bytes...))
-			if err != nil {
-				panic(err)
-			}
 			n.stats.Messages++
-			to.do(func(now register.Now) { to.shard.Step(now, id, &m) })
+			arrive(to)
 		})
 	}
 }

@@ -15,6 +15,7 @@ type node struct {
 	sim   *Sim
 	name  string
 	id    ring.Node
+	full  ring.ID // of a node with a disk
 	up    bool
 	boot  int
 	disk  *disk
@@ -24,6 +25,10 @@ type node struct {
 	calls map[uint64]func(register.Result)
 	token uint64
 	tick  time.Duration // when the next Tick is due
+
+	placement *ring.Placement // of the configuration that it works by
+	chain     follower
+	sync      syncer
 }
 
 func (n *node) start() {
@@ -42,7 +47,14 @@ func (n *node) start() {
 		cfg.Mark = n.disk.mark
 	}
 	cfg.Self = n.id
-	n.shard = register.NewShard(cfg, n.sim.placement)
+	if n.disk != nil {
+		n.placement = n.sim.placed(n.disk.chain[len(n.disk.chain)-1])
+	}
+	n.shard = register.NewShard(cfg, n.sim.quorums(n.placement))
+	if n.sim.reshape {
+		n.chain, n.sync = follower{known: map[uint64]*ring.Configuration{}}, syncer{}
+		n.entered()
+	}
 }
 
 func (n *node) crash() {
@@ -68,6 +80,9 @@ func (n *node) time() register.Now {
 
 // do gives the shard an input and carries out what follows.
 func (n *node) do(input func(now register.Now)) {
+	if !n.up {
+		return
+	}
 	input(n.time())
 	r := n.shard.Ready()
 	if n.disk != nil && len(r.Writes) > 0 {
@@ -77,9 +92,13 @@ func (n *node) do(input func(now register.Now)) {
 		n.sim.network.send(n, env)
 	}
 	for _, res := range r.Results {
-		done := n.calls[res.Token]
-		delete(n.calls, res.Token)
-		done(res)
+		if done := n.calls[res.Token]; done != nil { // else: crashed meanwhile
+			delete(n.calls, res.Token)
+			done(res)
+		}
+	}
+	for _, newer := range r.Newer {
+		n.askChain(newer)
 	}
 	if n.up && n.shard.Err() != nil {
 		n.crash() // and never again: mend and crashOne leave broken disks alone
@@ -97,6 +116,15 @@ func (n *node) do(input func(now register.Now)) {
 			}
 		})
 	}
+}
+
+// call gives the shard an input that has a result; done is called once, also when
+// the node crashes.
+func (n *node) call(input func(now register.Now, token uint64), done func(register.Result)) {
+	n.token++
+	token := n.token
+	n.calls[token] = done
+	n.do(func(now register.Now) { input(now, token) })
 }
 
 // submit begins a change; done is called once, also when the node crashes.

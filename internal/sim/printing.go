@@ -130,6 +130,9 @@ func (s *Script) flightString(f flight) string {
 	case register.MsgExpired:
 		t += fmt.Sprintf(", doubt %v", m.Doubt)
 	}
+	if len(s.chain) > 1 {
+		t += fmt.Sprintf(" (epoch %d)", m.Epoch)
+	}
 	return t
 }
 

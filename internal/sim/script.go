@@ -23,7 +23,11 @@ import (
 // The commands, with NODE one of the letters that "ring" hands out (owners of the
 // key k first, in their order; clients are x, y, z):
 //
-//	ring members=N replicas=R [clients=N] [old=N] [SETTING=VALUE ...]
+//	ring members=N replicas=R [clients=N] [old=N] [outside=N] [SETTING=VALUE ...]
+//	next [join=NODE,...] [remove=NODE,...] [replicas=N] [back]
+//	                    makes the next configuration, which nobody works by yet
+//	enter NODE,...      these work by their next configuration
+//	adopt NODE TOKEN KEY FROM [epoch=N], purge NODE TOKEN KEY,..., epochs
 //	submit NODE TOKEN put|delete|pop|identity KEY [VALUE] [if=TOKEN|none] [timeout=D]
 //	read NODE TOKEN KEY [stale] [timeout=D]
 //	cancel NODE TOKEN
@@ -43,7 +47,8 @@ type Script struct {
 	// Trace says whether Do prints deliveries and syncs; the command trace sets it.
 	Trace bool
 
-	placement *ring.Placement
+	placement *ring.Placement // of the newest configuration
+	chain     []*ring.Placement
 	nodes     []*actor
 	byID      map[ring.Node]*actor
 	now       time.Duration
@@ -128,6 +133,8 @@ func (s *Script) Do(cmd string, args []string) string {
 		} else {
 			s.printf("linearizable")
 		}
+	case "next", "enter", "epochs", "adopt", "purge":
+		s.reshape(cmd, pos, opt)
 	default:
 		s.onNode(cmd, s.node(pos[0]), pos[1:])
 	}
@@ -239,6 +246,9 @@ func (s *Script) input(a *actor, do func(a *actor, now register.Now)) {
 	for _, env := range r.Messages {
 		s.flying = append(s.flying, flight{a.id, env})
 	}
+	for _, of := range r.Newer {
+		s.printf("%s hears of a newer configuration from %s", a.name, s.name(of))
+	}
 	for _, res := range r.Results {
 		s.printf("%s answers %d: %s", a.name, res.Token, s.resultString(&res))
 		s.record(res.Token, res)
@@ -263,6 +273,11 @@ func (s *Script) sync(a *actor) {
 	for _, w := range writes {
 		if w.Mark != nil {
 			a.mark = *w.Mark
+			continue
+		}
+		if w.Drop {
+			delete(a.cells, w.Key)
+			s.printf("%s drops %s", a.name, w.Key)
 			continue
 		}
 		a.cells[w.Key] = w.Cell
@@ -350,7 +365,10 @@ func (s *Script) matches(f flight, opt map[string]string) bool {
 
 // record puts an ended call into the history.
 func (s *Script) record(token uint64, res register.Result) {
-	c := s.calls[token]
+	c, ok := s.calls[token]
+	if !ok {
+		return // of no caller: see adopt and purge
+	}
 	delete(s.calls, token)
 	data := versionOf(&res.Value).data
 	out := output{ok: res.Outcome == register.Done, index: res.Index}

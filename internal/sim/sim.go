@@ -21,11 +21,17 @@ type Options struct {
 	// Hot runs more clients on one or two keys, with crashes every few
 	// milliseconds and tables of promises that overflow.
 	Hot bool
+	// Reshape changes the ring all the while: members come, go and come back, and
+	// the number of copies changes.
+	Reshape bool
 }
 
 // Stats count what happened in a run.
 type Stats struct {
 	Operations, Failed, Unknown, Overloaded, Stale, Messages, Lost, Crashes, Cuts, DeadDisks int
+	// Joint, Final and Aborted configurations that were entered, the cells taken
+	// over and dropped, and the nodes that began anew with another identity.
+	Joint, Final, Aborted, Adopted, Dropped, Renewed int
 	// Undecided runs have a history that the checker gave up on in time.
 	Undecided int
 	// Slowest is the longest that an operation took that began after all faults
@@ -45,6 +51,12 @@ func (s *Stats) Add(o Stats) {
 	s.Overloaded += o.Overloaded
 	s.Stale += o.Stale
 	s.DeadDisks += o.DeadDisks
+	s.Joint += o.Joint
+	s.Final += o.Final
+	s.Aborted += o.Aborted
+	s.Adopted += o.Adopted
+	s.Dropped += o.Dropped
+	s.Renewed += o.Renewed
 	s.Undecided += o.Undecided
 	s.Slowest = max(s.Slowest, o.Slowest)
 }
@@ -52,10 +64,11 @@ func (s *Stats) Add(o Stats) {
 // Sim is one run.
 type Sim struct {
 	seed      uint64
+	reshape   bool
 	kernel    *kernel
 	network   *network
 	nodes     []*node
-	placement *ring.Placement
+	placement *ring.Placement // of the first configuration; in the finale of the last
 	register  register.Config
 	keys      []string       // in use; see retire
 	everyKey  []string       // ever used
@@ -67,6 +80,11 @@ type Sim struct {
 	nextData  int
 	history   []porcupine.Operation
 	stats     Stats
+
+	founded    *ring.Configuration
+	placements map[uint64]*ring.Placement // of what was entered, by epoch
+	proposed   []*ring.Configuration      // what may come, or came
+	violation  error                      // the first that was seen on the way
 }
 
 // settle is how long after the last fault everything must have ended. The
@@ -76,7 +94,7 @@ const settle = 20 * time.Second
 // Run runs one simulation to its end and judges it.
 func Run(o Options) (Stats, error) {
 	k := &kernel{rng: rand.New(rand.NewPCG(o.Seed, 0x6368))}
-	s := &Sim{seed: o.Seed, kernel: k, unknown: map[string]int{}, think: 60 * time.Millisecond, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
+	s := &Sim{seed: o.Seed, reshape: o.Reshape, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
 	s.network = &network{k: k, nodes: map[ring.Node]*node{}, cut: map[[2]ring.Node]bool{}, stats: &s.stats, late: 0.02}
 	s.network.loss = []float64{0, 0.01, 0.05, 0.15}[k.rng.IntN(4)]
 	s.register = register.Config{
@@ -108,6 +126,11 @@ func Run(o Options) (Stats, error) {
 	s.populate()
 	f := &faults{sim: s, crash: k.chance(0.7), cut: k.chance(0.6), clocks: k.chance(0.5), disks: k.chance(0.3), until: o.Duration}
 	f.run()
+	if s.reshape {
+		d := &driving{sim: s, until: o.Duration, end: o.Duration + settle - 5*time.Second}
+		d.run()
+		d.gossip()
+	}
 	for id := range clients {
 		c := &client{sim: s, id: id, until: o.Duration, seen: map[string]version{}}
 		c.run()
@@ -124,25 +147,34 @@ func Run(o Options) (Stats, error) {
 	return s.stats, err
 }
 
-// populate makes a ring of fixed membership, and up to two clients beside it.
+// populate makes a ring, up to two clients beside it, and with Reshape up to
+// three nodes that are not in it yet.
 func (s *Sim) populate() {
 	k := s.kernel
 	members := 1 + k.rng.IntN(7)
 	cfg := &ring.Configuration{RingID: "00000000000000000000000000000001", Epoch: 1, Level: ring.Level}
 	cfg.New.Replicas = []int{1, 3, 3, 5, 5, 5}[k.rng.IntN(6)]
-	for i := range members + k.rng.IntN(3) {
+	nodes := members + k.rng.IntN(3)
+	joiners := 0
+	if s.reshape {
+		joiners = k.rng.IntN(4)
+	}
+	for i := range nodes + joiners {
 		id := ring.NodeID(fmt.Appendf(nil, "node %d of %d", i, s.seed))
 		n := &node{sim: s, name: fmt.Sprint(i), id: id.Node(), rate: 1 + (k.rng.Float64()-0.5)/100, skew: k.between(-5*time.Second, 5*time.Second)}
-		if i < members {
+		if i < members || i >= nodes {
+			n.full = id
 			n.disk = &disk{node: n, cells: map[string]register.Cell{}}
-			cfg.New.Members = append(cfg.New.Members, ring.Member{ID: id, Name: n.name, Tokens: 8})
 			s.network.nodes[n.id] = n
+		}
+		if i < members {
+			cfg.New.Members = append(cfg.New.Members, n.member())
 		}
 		s.nodes = append(s.nodes, n)
 	}
 	cfg.Sort()
 	s.doomed = cfg.New.Faults()
-	if all := cfg.New.Members; len(all) > 1 && k.chance(0.25) { // in the middle of a change of the ring
+	if all := cfg.New.Members; !s.reshape && len(all) > 1 && k.chance(0.25) { // in the middle of a change of the ring
 		cfg.Epoch = 2
 		cfg.Old = &ring.Side{Replicas: 1 + k.rng.IntN(5), Members: slices.Clone(all[:1+k.rng.IntN(len(all))])}
 		cfg.New.Members = slices.Clone(all[k.rng.IntN(len(all)):])
@@ -151,8 +183,13 @@ func (s *Sim) populate() {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
-	s.placement = ring.NewPlacement(cfg)
+	s.founded, s.proposed = cfg, []*ring.Configuration{cfg}
+	s.placement = s.placed(cfg)
 	for _, n := range s.nodes {
+		n.placement = s.placement
+		if n.disk != nil {
+			n.disk.chain = []*ring.Configuration{cfg}
+		}
 		n.start()
 	}
 }

@@ -22,17 +22,22 @@ func TestSeeds(t *testing.T) {
 	if total.Operations < int(*seeds)*50 {
 		t.Errorf("only %d operations in %d seeds: the clients do not get through", total.Operations, *seeds)
 	}
+	if *seeds >= 100 && (total.Joint < int(*seeds) || total.Final < int(*seeds)/2 || total.Aborted*20 < int(*seeds)) {
+		t.Errorf("only %d joint, %d final and %d aborted configurations: the ring does not change", total.Joint, total.Final, total.Aborted)
+	}
 	if total.Undecided*100 >= 3*max(int(*seeds), 100) {
 		t.Errorf("the checker gave up on %d of %d seeds", total.Undecided, *seeds)
 	}
 }
 
-// options of a seed of TestSeeds; every third is hot.
+// options of a seed of TestSeeds; every third is hot, and in every second the
+// ring changes.
 func options(n uint64) Options {
+	o := Options{Seed: n, Duration: 6 * time.Second, Reshape: n%2 == 0}
 	if n%3 == 0 {
-		return Options{Seed: n, Duration: 2 * time.Second, Hot: true}
+		o.Hot, o.Duration = true, 2*time.Second
 	}
-	return Options{Seed: n, Duration: 6 * time.Second}
+	return o
 }
 
 // runSeeds runs seeds from first on, two at a time, and reports those that fail.
@@ -61,9 +66,10 @@ func runSeeds(t *testing.T, first, count uint64, options func(seed uint64) Optio
 
 // TestSameSeedSameRun: a seed reproduces a run to the last message.
 func TestSameSeedSameRun(t *testing.T) {
-	for _, n := range []uint64{3, 7, 11} {
-		a, _ := Run(Options{Seed: n, Duration: 2 * time.Second})
-		b, _ := Run(Options{Seed: n, Duration: 2 * time.Second})
+	for _, n := range []uint64{3, 7, 11, 12, 13} {
+		o := Options{Seed: n, Duration: 2 * time.Second, Reshape: n > 10}
+		a, _ := Run(o)
+		b, _ := Run(o)
 		if a != b {
 			t.Errorf("seed %d: %+v, then %+v", n, a, b)
 		}

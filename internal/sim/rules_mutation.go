@@ -1,0 +1,37 @@
+//go:build mutation
+
+package sim
+
+import (
+	"slices"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+)
+
+// rule names a rule of a ring change that the nodes of this package carry out.
+type rule uint8
+
+const (
+	ruleJoint rule = iota
+	ruleSync
+	ruleFence
+	ruleFlush
+	rulePurge
+)
+
+// rules lists what breakRule takes besides register.Rules.
+var rules = []string{"nojoint", "nosync", "nofence", "noflush", "nopurge"}
+
+var broken = -1
+
+// breakRule takes the named rule out of every node of this process; "" puts all
+// rules back.
+func breakRule(name string) {
+	broken = slices.Index(rules, name)
+	if broken >= 0 {
+		name = ""
+	}
+	register.Break(name)
+}
+
+func holds(r rule) bool { return int(r) != broken }

@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// This file is a script's commands about changes of the ring.
+
+func (s *Script) reshape(cmd string, pos []string, opt map[string]string) {
+	switch cmd {
+	case "next":
+		s.next(pos, opt)
+	case "enter":
+		for _, name := range strings.Split(pos[0], ",") {
+			s.input(s.node(name), func(a *actor, now register.Now) {
+				a.epoch++
+				a.shard.Reconfigure(now, s.chain[a.epoch])
+			})
+		}
+	case "epochs":
+		for _, a := range s.nodes {
+			if a.shard != nil {
+				s.printf("%s: %d", a.name, a.shard.Epoch())
+			}
+		}
+	case "adopt":
+		key, from := pos[2], s.node(pos[3])
+		epoch := s.chain[from.epoch].Configuration().Epoch
+		if v, ok := opt["epoch"]; ok {
+			epoch = number(v)
+		}
+		s.input(s.node(pos[0]), func(a *actor, now register.Now) {
+			a.shard.Adopt(now, number(pos[1]), epoch, key, from.cells[key])
+		})
+	case "purge":
+		s.input(s.node(pos[0]), func(a *actor, now register.Now) {
+			a.shard.Drop(now, number(pos[1]), strings.Split(pos[2], ","))
+		})
+	}
+}
+
+// next makes the next configuration.
+func (s *Script) next(pos []string, opt map[string]string) {
+	cur := s.placement.Configuration()
+	var next *ring.Configuration
+	if cur.Joint() {
+		next = cur.Finish(slices.Contains(pos, "back"))
+	} else {
+		var p ring.Plan
+		for name := range strings.SplitSeq(opt["join"], ",") {
+			if name != "" {
+				p.Join = append(p.Join, ring.Member{ID: s.node(name).full, Name: name, Tokens: 8})
+			}
+		}
+		for name := range strings.SplitSeq(opt["remove"], ",") {
+			if name != "" {
+				p.Remove = append(p.Remove, s.node(name).full)
+			}
+		}
+		if v, ok := opt["replicas"]; ok {
+			p.Replicas = int(number(v))
+		}
+		var err error
+		if next, err = cur.Begin(p); err != nil || next == nil {
+			s.printf("nothing begins: %v", err)
+			return
+		}
+	}
+	s.placement = ring.NewPlacement(next)
+	s.chain = append(s.chain, s.placement)
+	g := s.placement.Group("k")
+	s.printf("epoch %d: k is owned by %s", next.Epoch, s.sides(&g))
+}

@@ -1,0 +1,123 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+)
+
+// syncer is a New member of a joint configuration that takes over what it will
+// own: from each Old member the cells of those keys, until all but f of Old have
+// given everything.
+type syncer struct {
+	given map[ring.ID]bool
+	done  bool
+}
+
+// keyCell is what travels.
+type keyCell struct {
+	key  string
+	cell register.Cell
+}
+
+func (n *node) startSync() {
+	c := n.conf()
+	if !has(&c.New, n.full) {
+		return
+	}
+	if !holds(ruleSync) {
+		n.sync.done = true
+		return
+	}
+	n.sync.given = map[ring.ID]bool{}
+	if has(c.Old, n.full) {
+		n.sync.given[n.full] = true
+	}
+	n.pull(c, n.boot)
+}
+
+// pull asks all that have not given yet, and comes back for those that are lost.
+func (n *node) pull(c *ring.Configuration, boot int) {
+	if !n.up || n.boot != boot || n.conf() != c || n.enough() {
+		return
+	}
+	for _, m := range c.Old.Members {
+		if n.sync.given[m.ID] {
+			continue
+		}
+		asker, epoch := n.full, c.Epoch
+		n.sim.network.deliver(n.id, m.ID.Node(), false, func(to *node) {
+			cells, ok := to.give(asker, epoch)
+			if !ok {
+				return
+			}
+			n.sim.network.deliver(to.id, asker.Node(), false, func(n *node) { n.adopt(m.ID, c, cells) })
+		})
+	}
+	n.sim.kernel.after(n.sim.kernel.between(30*time.Millisecond, 150*time.Millisecond), func() { n.pull(c, boot) })
+}
+
+// enough notes whether all but f of Old have given everything.
+func (n *node) enough() bool {
+	c := n.conf()
+	missing := 0
+	for _, m := range c.Old.Members {
+		if !n.sync.given[m.ID] {
+			missing++
+		}
+	}
+	n.sync.done = n.sync.done || missing <= c.Old.Faults()
+	return n.sync.done
+}
+
+// give returns the cells, as they are on the disk, that a member is to own. A
+// node gives nothing of an epoch that it has not entered.
+func (n *node) give(to ring.ID, epoch uint64) (cells []keyCell, ok bool) {
+	p := n.sim.placements[epoch]
+	if n.conf().Epoch != epoch && holds(ruleFence) {
+		return nil, false
+	}
+	for _, key := range slices.Sorted(maps.Keys(n.disk.cells)) {
+		if p.OwnsNew(to, key) {
+			cells = append(cells, keyCell{key, n.disk.cells[key]})
+		}
+	}
+	return cells, true
+}
+
+// adopt takes what one Old member has; it has given when all of it is durable
+// here, or settled.
+func (n *node) adopt(from ring.ID, c *ring.Configuration, cells []keyCell) {
+	if n.conf() != c || n.sync.given == nil {
+		return // from before a restart, or late
+	}
+	left := len(cells) + 1
+	settled := func(res register.Result) {
+		if !n.up || n.conf() != c || res.Outcome != register.Done {
+			return
+		}
+		if left--; left == 0 {
+			n.sync.given[from] = true
+			n.enough()
+		}
+	}
+	for _, kc := range cells {
+		n.call(func(now register.Now, token uint64) { n.shard.Adopt(now, token, c.Epoch, kc.key, kc.cell) }, func(res register.Result) {
+			if n.sim.stats.Adopted++; res.Outcome != register.Done {
+				n.sim.stats.Adopted--
+			}
+			settled(res)
+		})
+		if !n.up {
+			return // its disk broke
+		}
+	}
+	settled(register.Result{Outcome: register.Done})
+}
+
+func has(s *ring.Side, id ring.ID) bool {
+	return slices.ContainsFunc(s.Members, func(m ring.Member) bool { return m.ID == id })
+}
