@@ -8,7 +8,9 @@ type acceptor struct {
 	// floor is the implied promise of every key. After a restart it is the
 	// high-water mark, above any promise made before.
 	floor Ballot
-	max   int
+	// top is the highest promise made since the start.
+	top Ballot
+	max int
 	// explicit promises, and the order in which they were made. An entry of order
 	// whose ballot is no longer the key's promise is skipped.
 	explicit map[string]Ballot
@@ -61,6 +63,7 @@ func (a *acceptor) accept(key string, b, accepted, next Ballot) (promised Ballot
 
 func (a *acceptor) promise(key string, b Ballot) {
 	a.explicit[key] = b
+	a.top = maxBallot(a.top, b)
 	a.order = append(a.order, promise{key, b})
 	a.evict()
 }

@@ -132,5 +132,5 @@ type Ready struct {
 
 // Empty reports whether there is nothing to do.
 func (r *Ready) Empty() bool {
-	return len(r.Writes) == 0 && len(r.Messages) == 0 && len(r.Results) == 0
+	return len(r.Writes) == 0 && len(r.Messages) == 0 && len(r.Results) == 0 && len(r.Newer) == 0
 }

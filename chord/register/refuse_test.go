@@ -24,17 +24,27 @@ func TestBrokenDiskStopsTheShard(t *testing.T) {
 	}
 }
 
-// TestStale: a question from another epoch is not looked at, and an answer that
-// says so ends a round at once.
+// TestStale: a question from an older epoch is not looked at, one from a newer
+// waits until this node is there, and an answer that says so ends a round at once.
 func TestStale(t *testing.T) {
 	a := newAlone(t, Config{})
-	a.do(func() {
-		a.Step(a.now, a.peers[0], &Message{Kind: MsgPrepare, Key: "k", Epoch: 2, Round: 5, Time: wall, Ballot: Ballot{wall, a.peers[0]}})
-	})
-	if len(a.sent) != 1 || a.sent[0].Msg.Kind != MsgStale || a.sent[0].Msg.Round != 5 || a.sent[0].Msg.Epoch != 1 {
-		t.Fatalf("%+v", a.sent)
+	ask := func(epoch uint64) {
+		a.do(func() {
+			a.Step(a.now, a.peers[0], &Message{Kind: MsgPrepare, Key: "k", Epoch: epoch, Round: 5, Time: wall, Ballot: Ballot{wall, a.peers[0]}})
+		})
+	}
+	ask(0)
+	if len(a.sent) != 1 || a.sent[0].Msg.Kind != MsgStale || a.sent[0].Msg.Round != 5 || a.sent[0].Msg.Epoch != 1 || len(a.newer) != 0 {
+		t.Fatalf("%+v, newer %v", a.sent, a.newer)
 	}
 	a.sent = nil
+	for range maxEarly + 3 {
+		ask(2)
+	}
+	if len(a.sent) != 0 || len(a.early) != maxEarly || len(a.newer) == 0 || a.newer[0] != a.peers[0] {
+		t.Fatalf("%+v, %d early, newer %v", a.sent, len(a.early), a.newer)
+	}
+	a.early = nil
 	a.submit(1, Change{Kind: Put})
 	first := a.sent
 	a.sent = nil

@@ -132,6 +132,38 @@ func (s *Shard) Adopt(now Now, token uint64, epoch uint64, key string, cell Cell
 	s.answers = append(s.answers, heldResult{seq, Result{Token: token, Outcome: Done}})
 }
 
+// Bound returns a timestamp that no promise of this shard is above.
+func (s *Shard) Bound() uint64 { return maxBallot(s.acceptor.floor, s.acceptor.top).Time }
+
+// Raise promises for every key all ballots up to bound, which others have promised
+// to whom this node succeeds: without that a proposer whose clock is behind could
+// get a value chosen below a cell that was prepared, and accepted somewhere, before
+// the ring changed. The token's result is Done once a restart does not forget it.
+// To take over a key's cell afterwards costs a ballot, so this is to come last.
+func (s *Shard) Raise(now Now, token uint64, bound uint64) {
+	if !s.begin(now) {
+		return
+	}
+	if err := s.clock.observe(bound, s.now.Wall); err != nil {
+		s.answerCaller(Result{Token: token, Outcome: Drifted})
+		return
+	}
+	s.raise(token, bound)
+	s.drain()
+}
+
+func (s *Shard) raise(token uint64, bound uint64) {
+	if bound > s.reserved {
+		s.reserve(bound)
+		s.parked = append(s.parked, func() { s.raise(token, bound) })
+		return
+	}
+	if holds(ruleBound) {
+		s.acceptor.floor = maxBallot(s.acceptor.floor, ceiling(bound))
+	}
+	s.answerCaller(Result{Token: token, Outcome: Done})
+}
+
 // Drop removes the cells of keys that this node does not own. A key that it owns
 // is left alone. The token's result is Done once they are gone from the disk.
 func (s *Shard) Drop(now Now, token uint64, keys []string) {

@@ -18,6 +18,7 @@ const (
 	ruleWindow
 	ruleEpoch
 	ruleMergeFloor
+	ruleBound
 )
 
 func holds(rule) bool { return true }

@@ -19,10 +19,11 @@ const (
 	ruleWindow
 	ruleEpoch
 	ruleMergeFloor
+	ruleBound
 )
 
 // Rules lists what Break takes, by the names of the executable model.
-var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor"}
+var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor", "nobound"}
 
 var broken = -1
 

@@ -38,6 +38,7 @@ type alone struct {
 	peers []ring.Node
 	sent  []Envelope
 	got   []Result
+	newer []ring.Node
 }
 
 func newAlone(t testing.TB, cfg Config) *alone {
@@ -69,8 +70,12 @@ func (a *alone) do(input func()) {
 	for r := a.Ready(); !r.Empty(); r = a.Ready() {
 		a.sent = append(a.sent, r.Messages...)
 		a.got = append(a.got, r.Results...)
+		a.newer = append(a.newer, r.Newer...)
 		for _, w := range r.Writes {
-			if w.Mark == nil {
+			switch {
+			case w.Drop:
+				delete(a.disk.byKey, w.Key)
+			case w.Mark == nil:
 				a.disk.byKey[w.Key] = w.Cell
 			}
 			a.Synced(a.now, w.Seq)
@@ -187,7 +192,7 @@ func pointed(t *rapid.T, a *alone) Message {
 		b.Time = nearby(t, a.clock.Last(), "time")
 		b.Node = rapid.SampledFrom(nodes).Draw(t, "node")
 	}
-	m.Epoch = 1
+	m.Epoch = rapid.SampledFrom([]uint64{1, 1, 1, 1, 0, 2}).Draw(t, "epoch")
 	m.Time = a.clock.Last() + rapid.Uint64Range(0, 1<<20).Draw(t, "ahead")
 	m.Round = a.last - rapid.Uint64Range(0, 3).Draw(t, "round")
 	for _, b := range []*Ballot{&m.Ballot, &m.Next, &m.Cell.Accepted, &m.Op} {

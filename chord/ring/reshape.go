@@ -27,7 +27,7 @@ func (c *Configuration) Begin(p Plan) (*Configuration, error) {
 		return nil, fmt.Errorf("a change of the ring is under way (epoch %d)", c.Epoch)
 	}
 	next := &Configuration{RingID: c.RingID, Epoch: c.Epoch + 1, Level: c.Level}
-	old := c.New
+	old := Side{Replicas: c.New.Replicas, Members: slices.Clone(c.New.Members)} // Sort must not touch c
 	next.Old = &old
 	next.New.Replicas = c.New.Replicas
 	if p.Replicas != 0 {

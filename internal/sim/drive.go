@@ -68,7 +68,7 @@ func (d *driving) drive(n *node) {
 			d.propose(n, cur, next)
 		}
 	case !cur.Joint():
-		if k.chance(0.2) {
+		if k.now > d.until || k.chance(0.2) {
 			d.propose(n, cur, nil) // somebody's change may have been chosen and then forgotten
 		}
 	case k.now < d.until && k.chance(0.03):
@@ -201,7 +201,7 @@ func (d *driving) renew(n *node) {
 		_, member := c.Member(n.full)
 		return member && c.Epoch >= last.Epoch
 	}
-	if in(last) || slices.ContainsFunc(s.proposed, in) {
+	if in(last) || slices.ContainsFunc(s.proposed, in) || !s.remembered(n) {
 		return
 	}
 	if n.up {
@@ -214,6 +214,32 @@ func (d *driving) renew(n *node) {
 	s.network.nodes[n.id] = n
 	s.stats.Renewed++
 	n.start()
+}
+
+// remembered reports whether all that anybody is behind is on the disks of others
+// than n.
+func (s *Sim) remembered(n *node) bool {
+	has := map[uint64]bool{}
+	newest := s.founded.Epoch
+	for s.placements[newest+1] != nil {
+		newest++
+	}
+	oldest := newest
+	for _, m := range s.nodes {
+		if m == n || m.disk == nil || m.disk.broken {
+			continue
+		}
+		for _, c := range m.disk.chain {
+			has[c.Epoch] = true
+		}
+		oldest = min(oldest, m.disk.chain[len(m.disk.chain)-1].Epoch)
+	}
+	for e := oldest; e <= newest; e++ {
+		if !has[e] {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Sim) violate(format string, args ...any) {

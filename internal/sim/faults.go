@@ -59,7 +59,7 @@ func (f *faults) crashOne() {
 // breakDisk ends a member for good, if there is one to spare.
 func (f *faults) breakDisk() {
 	n := f.sim.nodes[f.sim.kernel.rng.IntN(len(f.sim.nodes))]
-	if n.disk == nil || n.disk.broken {
+	if n.disk == nil || n.disk.broken || !f.sim.remembered(n) {
 		return
 	}
 	for _, c := range f.sim.proposed {

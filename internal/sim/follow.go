@@ -102,6 +102,14 @@ func (n *node) advance() {
 		return
 	}
 	next := n.chain.known[n.conf().Epoch+1]
+	if _, member := n.conf().Member(n.full); next == nil && !member && len(n.disk.cells) == 0 {
+		// Neither does a member to be, or one that has dropped everything.
+		for _, epoch := range slices.Sorted(maps.Keys(n.chain.known)) {
+			if epoch > n.conf().Epoch {
+				next = n.chain.known[epoch]
+			}
+		}
+	}
 	if n.chain.entering || !n.chain.purged || next == nil {
 		return
 	}

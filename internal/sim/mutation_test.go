@@ -40,6 +40,7 @@ var mutations = []mutation{
 	{rule: "nopurge", reshape: true, limit: 50},
 	{rule: "noepoch", reshape: true, limit: 500},
 	{rule: "mergebelowfloor", script: "testdata/mergebelowfloor.txt"},
+	{rule: "nobound", script: "testdata/nobound.txt"},
 }
 
 // TestMutations takes out one rule after the other and expects a history that is

@@ -27,7 +27,7 @@ import (
 //	next [join=NODE,...] [remove=NODE,...] [replicas=N] [back]
 //	                    makes the next configuration, which nobody works by yet
 //	enter NODE,...      these work by their next configuration
-//	adopt NODE TOKEN KEY FROM [epoch=N], purge NODE TOKEN KEY,..., epochs
+//	adopt NODE TOKEN KEY FROM [epoch=N], raise NODE TOKEN FROM, purge NODE TOKEN KEY,..., epochs
 //	submit NODE TOKEN put|delete|pop|identity KEY [VALUE] [if=TOKEN|none] [timeout=D]
 //	read NODE TOKEN KEY [stale] [timeout=D]
 //	cancel NODE TOKEN
@@ -133,7 +133,7 @@ func (s *Script) Do(cmd string, args []string) string {
 		} else {
 			s.printf("linearizable")
 		}
-	case "next", "enter", "epochs", "adopt", "purge":
+	case "next", "enter", "epochs", "adopt", "raise", "purge":
 		s.reshape(cmd, pos, opt)
 	default:
 		s.onNode(cmd, s.node(pos[0]), pos[1:])

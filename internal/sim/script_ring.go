@@ -36,6 +36,9 @@ func (s *Script) reshape(cmd string, pos []string, opt map[string]string) {
 		s.input(s.node(pos[0]), func(a *actor, now register.Now) {
 			a.shard.Adopt(now, number(pos[1]), epoch, key, from.cells[key])
 		})
+	case "raise":
+		bound := s.node(pos[2]).shard.Bound()
+		s.input(s.node(pos[0]), func(a *actor, now register.Now) { a.shard.Raise(now, number(pos[1]), bound) })
 	case "purge":
 		s.input(s.node(pos[0]), func(a *actor, now register.Now) {
 			a.shard.Drop(now, number(pos[1]), strings.Split(pos[2], ","))

@@ -14,7 +14,11 @@ import (
 // given everything.
 type syncer struct {
 	given map[ring.ID]bool
-	done  bool
+	// bound is above all that those who gave have promised; what they promised
+	// must be promised here too before the sync is done.
+	bound   uint64
+	raising bool
+	done    bool
 }
 
 // keyCell is what travels.
@@ -41,9 +45,10 @@ func (n *node) startSync() {
 
 // pull asks all that have not given yet, and comes back for those that are lost.
 func (n *node) pull(c *ring.Configuration, boot int) {
-	if !n.up || n.boot != boot || n.conf() != c || n.enough() {
+	if !n.up || n.boot != boot || n.conf() != c || n.sync.done {
 		return
 	}
+	n.settle() // also if it alone was Old, or could not raise before
 	for _, m := range c.Old.Members {
 		if n.sync.given[m.ID] {
 			continue
@@ -54,14 +59,15 @@ func (n *node) pull(c *ring.Configuration, boot int) {
 			if !ok {
 				return
 			}
-			n.sim.network.deliver(to.id, asker.Node(), false, func(n *node) { n.adopt(m.ID, c, cells) })
+			bound := to.shard.Bound()
+			n.sim.network.deliver(to.id, asker.Node(), false, func(n *node) { n.adopt(m.ID, c, cells, bound) })
 		})
 	}
 	n.sim.kernel.after(n.sim.kernel.between(30*time.Millisecond, 150*time.Millisecond), func() { n.pull(c, boot) })
 }
 
-// enough notes whether all but f of Old have given everything.
-func (n *node) enough() bool {
+// settle ends the sync when all but f of Old have given everything.
+func (n *node) settle() {
 	c := n.conf()
 	missing := 0
 	for _, m := range c.Old.Members {
@@ -69,8 +75,15 @@ func (n *node) enough() bool {
 			missing++
 		}
 	}
-	n.sync.done = n.sync.done || missing <= c.Old.Faults()
-	return n.sync.done
+	if missing > c.Old.Faults() || n.sync.raising || n.sync.done {
+		return
+	}
+	n.sync.raising = true
+	n.call(func(now register.Now, token uint64) { n.shard.Raise(now, token, n.sync.bound) }, func(res register.Result) {
+		if n.up && n.conf() == c {
+			n.sync.raising, n.sync.done = false, res.Outcome == register.Done
+		}
+	})
 }
 
 // give returns the cells, as they are on the disk, that a member is to own. A
@@ -90,8 +103,8 @@ func (n *node) give(to ring.ID, epoch uint64) (cells []keyCell, ok bool) {
 
 // adopt takes what one Old member has; it has given when all of it is durable
 // here, or settled.
-func (n *node) adopt(from ring.ID, c *ring.Configuration, cells []keyCell) {
-	if n.conf() != c || n.sync.given == nil {
+func (n *node) adopt(from ring.ID, c *ring.Configuration, cells []keyCell, bound uint64) {
+	if n.conf() != c || n.sync.given == nil || n.sync.done {
 		return // from before a restart, or late
 	}
 	left := len(cells) + 1
@@ -101,7 +114,8 @@ func (n *node) adopt(from ring.ID, c *ring.Configuration, cells []keyCell) {
 		}
 		if left--; left == 0 {
 			n.sync.given[from] = true
-			n.enough()
+			n.sync.bound = max(n.sync.bound, bound)
+			n.settle()
 		}
 	}
 	for _, kc := range cells {
