@@ -13,8 +13,7 @@ import (
 // Plan is what is to change, all at once.
 type Plan struct {
 	Join []Member
-	// Leave and Remove take members away; they differ only in whether the member
-	// helps.
+	// Remove takes members away, whether they help or are gone for good.
 	Remove []ID
 	// Replicas is the new number of copies; 0 keeps it.
 	Replicas int

@@ -64,7 +64,7 @@ func (d *disk) sync() {
 	d.syncing, d.queue = d.queue, nil
 	k := d.node.sim.kernel
 	t := k.between(200*time.Microsecond, 4*time.Millisecond)
-	if k.chance(0.02) {
+	if k.chance(d.node.sim.stalls) {
 		t += k.between(0, 700*time.Millisecond) // a stall
 	}
 	boot := d.node.boot

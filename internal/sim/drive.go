@@ -216,8 +216,8 @@ func (d *driving) renew(n *node) {
 	n.start()
 }
 
-// remembered reports whether all that anybody is behind is on the disks of others
-// than n.
+// remembered reports whether the configurations that anybody has yet to go through
+// are on the disks of others than n.
 func (s *Sim) remembered(n *node) bool {
 	has := map[uint64]bool{}
 	newest := s.founded.Epoch
@@ -232,7 +232,10 @@ func (s *Sim) remembered(n *node) bool {
 		for _, c := range m.disk.chain {
 			has[c.Epoch] = true
 		}
-		oldest = min(oldest, m.disk.chain[len(m.disk.chain)-1].Epoch)
+		last := m.disk.chain[len(m.disk.chain)-1]
+		if _, member := last.Member(m.full); member || len(m.disk.cells) > 0 { // else it may skip
+			oldest = min(oldest, last.Epoch)
+		}
 	}
 	for e := oldest; e <= newest; e++ {
 		if !has[e] {

@@ -111,6 +111,7 @@ func (f *faults) rumour() {
 func (f *faults) mend() {
 	clear(f.sim.network.cut)
 	f.sim.network.loss, f.sim.network.late = 0, 0
+	f.sim.stalls = 0.02
 	for _, n := range f.sim.nodes {
 		if f.sim.register.MaxDrift != 0 {
 			n.skew = 0 // somebody set the clocks right

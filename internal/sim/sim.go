@@ -75,6 +75,7 @@ type Sim struct {
 	unknown   map[string]int // operations of unknown outcome, by key
 	doomed    int            // disks that may yet fail
 	think     time.Duration  // longest pause of a client
+	stalls    float64        // how often a disk stalls
 	calm      time.Duration  // longest pause between faults
 	began     time.Time
 	nextData  int
@@ -94,7 +95,7 @@ const settle = 20 * time.Second
 // Run runs one simulation to its end and judges it.
 func Run(o Options) (Stats, error) {
 	k := &kernel{rng: rand.New(rand.NewPCG(o.Seed, 0x6368))}
-	s := &Sim{seed: o.Seed, reshape: o.Reshape, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
+	s := &Sim{seed: o.Seed, reshape: o.Reshape, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, stalls: 0.02, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
 	s.network = &network{k: k, nodes: map[ring.Node]*node{}, cut: map[[2]ring.Node]bool{}, stats: &s.stats, late: 0.02}
 	s.network.loss = []float64{0, 0.01, 0.05, 0.15}[k.rng.IntN(4)]
 	s.register = register.Config{
@@ -127,6 +128,7 @@ func Run(o Options) (Stats, error) {
 	f := &faults{sim: s, crash: k.chance(0.7), cut: k.chance(0.6), clocks: k.chance(0.5), disks: k.chance(0.3), until: o.Duration}
 	f.run()
 	if s.reshape {
+		s.stalls = []float64{0.02, 0.02, 0.2}[k.rng.IntN(3)]
 		d := &driving{sim: s, until: o.Duration, end: o.Duration + settle - 5*time.Second}
 		d.run()
 		d.gossip()
