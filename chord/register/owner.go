@@ -73,8 +73,7 @@ func (s *Shard) onAccept(from ring.Node, m *Message) {
 	if b.Less(cell.Accepted) && holds(ruleAcceptedPromises) {
 		panic("register: accepting " + b.String() + " below " + cell.Accepted.String() + " for key " + m.Key)
 	}
-	seq := s.write(Write{Key: m.Key, Cell: m.Cell})
-	s.pending[m.Key] = pendingCell{m.Cell, seq}
+	seq := s.keep(m.Key, m.Cell)
 	s.sendAfter(seq, from, Message{Kind: MsgAccepted, Key: m.Key, Round: m.Round, Ballot: b, Next: next})
 }
 
@@ -89,8 +88,14 @@ func (s *Shard) adopt(key string, cell *Cell) {
 	if !ok || !have.Accepted.Less(cell.Accepted) || cell.Accepted.Less(s.acceptor.promised(key, have.Accepted)) {
 		return
 	}
-	seq := s.write(Write{Key: key, Cell: *cell})
-	s.pending[key] = pendingCell{*cell, seq}
+	s.keep(key, *cell)
+}
+
+// keep makes cell what this owner has accepted, once the write is durable.
+func (s *Shard) keep(key string, cell Cell) (seq uint64) {
+	seq = s.write(Write{Key: key, Cell: cell})
+	s.pending[key] = pendingCell{cell, seq}
+	return seq
 }
 
 func (s *Shard) onRead(from ring.Node, m *Message) {

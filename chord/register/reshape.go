@@ -122,8 +122,7 @@ func (s *Shard) Adopt(now Now, token uint64, epoch uint64, key string, cell Cell
 		s.submit(&op{token: token, key: key, change: Change{Kind: Identity}}, 0)
 		return
 	default:
-		seq = s.write(Write{Key: key, Cell: cell})
-		s.pending[key] = pendingCell{cell, seq}
+		seq = s.keep(key, cell)
 	}
 	if seq <= s.synced {
 		s.answerCaller(Result{Token: token, Outcome: Done})

@@ -36,7 +36,7 @@ var mutations = []mutation{
 	{rule: "nojoint", reshape: true, limit: 50},
 	{rule: "nosync", reshape: true, limit: 50},
 	{rule: "nofence", reshape: true, limit: 200},
-	{rule: "noflush", reshape: true, limit: 1000},
+	{rule: "noflush", reshape: true, limit: 6000},
 	{rule: "nopurge", reshape: true, limit: 50},
 	{rule: "noepoch", reshape: true, limit: 500},
 	{rule: "mergebelowfloor", script: "testdata/mergebelowfloor.txt"},
