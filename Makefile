@@ -5,9 +5,10 @@ BIN      := bin/chord-plugin
 SEEDS    ?= 2000
 SEED     ?= 1
 FUZZTIME ?= 10s
+COUNT    ?= 3
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build run test test-race sim integration fuzz lint generate verify clean
+.PHONY: help build run test test-race sim bench integration fuzz lint generate verify clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ test-race: ## the tests under the race detector (the simulation is one goroutine
 
 sim: ## SEEDS=n simulated runs from SEED
 	$(GO) test -timeout 0 -count 1 -v -run TestSeeds ./internal/sim -args -seeds=$(SEEDS) -seed=$(SEED)
+
+bench: ## operations, frames, commits and hashes: time and allocations, COUNT times each
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./chord ./chord/ring ./chord/store ./mesh
 
 integration: build ## real processes: kills, freezes, partitions
 	$(GO) test -count 1 -timeout 10m -v ./integration/...

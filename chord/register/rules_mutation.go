@@ -4,24 +4,6 @@ package register
 
 import "fmt"
 
-// rule names a rule of the protocol. Break takes one out; only builds with the
-// tag "mutation" have it.
-type rule uint8
-
-const (
-	ruleEvictFloor rule = iota
-	ruleAmnesia
-	ruleReissue
-	ruleReapply
-	ruleReadBack
-	ruleDeadShortcut
-	ruleAcceptedPromises
-	ruleWindow
-	ruleEpoch
-	ruleMergeFloor
-	ruleBound
-)
-
 // Rules lists what Break takes, by the names of the executable model.
 var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor", "nobound"}
 

@@ -8,17 +8,6 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
-// rule names a rule of a ring change that the nodes of this package carry out.
-type rule uint8
-
-const (
-	ruleJoint rule = iota
-	ruleSync
-	ruleFence
-	ruleFlush
-	rulePurge
-)
-
 // rules lists what breakRule takes besides register.Rules.
 var rules = []string{"nojoint", "nosync", "nofence", "noflush", "nopurge"}
 

@@ -1,0 +1,13 @@
+package sim
+
+// rule names a rule of a ring change that the nodes of this package carry out,
+// and that a build with the tag "mutation" can take out (see rules_mutation.go).
+type rule uint8
+
+const (
+	ruleJoint rule = iota
+	ruleSync
+	ruleFence
+	ruleFlush
+	rulePurge
+)
