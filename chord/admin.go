@@ -31,6 +31,9 @@ func (n *Node) Status(ctx context.Context) (*backend.Status, error) {
 	case st == nil:
 		s.State = "starting"
 	}
+	if st != nil && !st.member && n.cfg.Role == RoleMember && s.Reason == "" {
+		s.Reason = "serves as a client: the ring was founded without this node"
+	}
 	if st != nil {
 		conf := st.placement.Configuration()
 		s.RingID, s.Epoch, s.Members = string(conf.RingID), conf.Epoch, len(conf.New.Members)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
 	"github.com/chord-plugin/chord-plugin/gossip"
@@ -40,7 +42,11 @@ func (n *Node) findRing() {
 			n.setReason(err.Error())
 			if err.Error() != logged {
 				logged = err.Error()
-				n.log.Info("no ring yet", "reason", logged)
+				level := hclog.Info
+				if errors.Is(err, errMismatch) {
+					level = hclog.Warn
+				}
+				n.log.Log(level, "no ring yet", "reason", logged)
 			}
 		}
 		select {
@@ -92,6 +98,9 @@ func (n *Node) findRingOnce() error {
 	return n.found(set)
 }
 
+// errMismatch: members that wait for each other expect different numbers.
+var errMismatch = errors.New("start all members with the same expect")
+
 // errBound: this member has accepted to found another ring.
 var errBound = errors.New("bound to another ring")
 
@@ -139,7 +148,7 @@ func (n *Node) founders(nodes []gossip.Node) ([]founder, error) {
 	if len(set) < n.cfg.Expect {
 		err := fmt.Errorf("waiting for %d members to found a ring, %d are here", n.cfg.Expect, len(set))
 		if len(others) > 0 {
-			err = fmt.Errorf("%w; %s: start all members with the same expect", err, strings.Join(others, ", "))
+			err = fmt.Errorf("%w; %s: %w", err, strings.Join(others, ", "), errMismatch)
 		}
 		return nil, err
 	}

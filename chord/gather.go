@@ -15,8 +15,10 @@ const (
 	// answered.
 	stragglers = 25 * time.Millisecond
 	// participantTimeout bounds one answer: a member that freezes after its first
-	// is left out of the next try.
-	participantTimeout = time.Second
+	// is left out of the next try. It doubles, up to maxParticipantTimeout, while
+	// too few members answer.
+	participantTimeout    = time.Second
+	maxParticipantTimeout = 30 * time.Second
 	// missingPause is how long it waits before it asks again when too few did.
 	missingPause = 100 * time.Millisecond
 	// sideBySide is how many keys of a listing are read at a time, where they are
@@ -39,7 +41,7 @@ func gather[R any](ctx context.Context, l *listing, ask []ring.Node, call func(c
 	answers := make(chan answer, len(ask))
 	for _, m := range ask {
 		wg.Go(func() {
-			one, cancel := context.WithTimeout(ctx, participantTimeout)
+			one, cancel := context.WithTimeout(ctx, l.patience)
 			defer cancel()
 			reply, err := call(one, m)
 			answers <- answer{m, reply, err}

@@ -72,6 +72,9 @@ func (n *Node) onRegister(from ring.Node, body []byte) {
 		n.log.Warn("a message that cannot be read was dropped", "from", from, "error", err)
 		return
 	}
+	if n.store != nil && n.store.Overloaded() && m.Writes() {
+		return // the disk is behind: lost, as on the wire
+	}
 	d := n.driver(st, m.Key)
 	d.input(func(now register.Now) { d.shard.Step(now, from, &m) })
 }

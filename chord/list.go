@@ -37,10 +37,10 @@ func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResu
 	if err != nil {
 		return nil, err
 	}
-	heard := 0
+	heard, patience := 0, participantTimeout
 	for try := 0; try < maxListTries; try++ {
 		l := newListing(n, st, q)
-		l.heard = heard
+		l.heard, l.patience = heard, patience
 		res, err := l.run(ctx)
 		if err == nil {
 			return res, nil
@@ -48,6 +48,7 @@ func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResu
 		heard = l.heard
 		if err == errMissing {
 			try-- // the caller's deadline ends it
+			patience = min(2*patience, maxParticipantTimeout)
 			continue
 		}
 		if err != errUnsettled {

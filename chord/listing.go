@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -20,6 +21,8 @@ type listing struct {
 	members []ring.Node
 	faults  int // members that may be missing
 	heard   int // members that answered when too few did
+	// patience is how long to wait for one member's answer.
+	patience time.Duration
 
 	// from is where the scan began, upTo how far every member's answers reach;
 	// ended: to the end of the prefix.
@@ -55,7 +58,7 @@ var (
 )
 
 func newListing(n *Node, st *ringState, q backend.ListQuery) *listing {
-	l := &listing{node: n, st: st, q: q, answers: map[ring.Node]*memberAnswer{}, open: map[string]bool{}, unsettled: map[string]int{}}
+	l := &listing{node: n, st: st, q: q, answers: map[ring.Node]*memberAnswer{}, open: map[string]bool{}, unsettled: map[string]int{}, patience: participantTimeout}
 	seen := map[ring.Node]bool{}
 	for _, side := range st.placement.Configuration().Sides() {
 		for _, m := range side.Members {
@@ -175,6 +178,9 @@ func (l *listing) scan(ctx context.Context) error {
 	for _, reply := range replies {
 		if !reply.More {
 			continue
+		}
+		if len(reply.Cells) == 0 {
+			return backend.Errorf(backend.Internal, l.q.Prefix, "a member answered a listing with an empty page and more to come")
 		}
 		last := reply.Cells[len(reply.Cells)-1].Key
 		if l.ended || last < upTo {

@@ -192,6 +192,9 @@ func (n *Node) install(conf *ring.Configuration) error {
 		}
 		return nil
 	}
+	if err := n.ctx.Err(); err != nil {
+		return err // stopping: what is chosen is learnt at the next start
+	}
 	if n.store != nil {
 		if err := n.store.Install(conf); err != nil {
 			return err
@@ -214,6 +217,7 @@ func (n *Node) install(conf *ring.Configuration) error {
 	n.ring.Store(st)
 	n.mesh.SetRing(conf.RingID, conf.Epoch)
 	if err := n.gossip.SetRing(conf.RingID, conf.Epoch); err != nil {
+		n.fail(err) // in the ring, and nobody can be told
 		return err
 	}
 	n.peers.apply(st)

@@ -166,7 +166,7 @@ func (h *Handler) metrics(w http.ResponseWriter, r *http.Request) error {
 		http.NotFound(w, r)
 		return nil
 	}
-	if format := r.URL.Query().Get("format"); format != "prometheus" {
+	if format := r.URL.Query().Get("format"); format != "" && format != "prometheus" {
 		return backend.Errorf(backend.Invalid, "", "Invalid format %q: ask with ?format=prometheus", format)
 	}
 	h.cfg.Metrics.ServeHTTP(w, r)

@@ -108,9 +108,10 @@ func TestMetrics(t *testing.T) {
 		cfg.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "up 1") })
 	})
 	require.Equal(t, "up 1\n", n.send("GET", "/v1/agent/metrics?format=prometheus", "").body)
-	got := n.send("GET", "/v1/agent/metrics", "")
+	require.Equal(t, "up 1\n", n.send("GET", "/v1/agent/metrics", "").body)
+	got := n.send("GET", "/v1/agent/metrics?format=pretty", "")
 	require.Equal(t, 400, got.status)
-	require.Equal(t, "Invalid format \"\": ask with ?format=prometheus\n", got.body)
+	require.Equal(t, "Invalid format \"pretty\": ask with ?format=prometheus\n", got.body)
 }
 
 func TestRequestsAreLoggedAtDebug(t *testing.T) {

@@ -87,6 +87,11 @@ type Message struct {
 	Result Result
 }
 
+// Writes reports whether the message asks its receiver to make something durable.
+func (m *Message) Writes() bool {
+	return m.Kind == MsgPrepare || m.Kind == MsgAccept || m.Kind == MsgForward
+}
+
 // newest returns the newest timestamp that a question makes the receiver keep.
 func (m *Message) newest() uint64 {
 	return max(m.Ballot.Time, m.Next.Time, m.Cell.Accepted.Time, m.Cell.Value.Write().Time, m.Op.Time)

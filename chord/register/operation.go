@@ -96,8 +96,10 @@ func (s *Shard) dispatch(o *op) {
 	if o.ended {
 		return
 	}
-	if o.origin == 0 && !o.doubt && o.forwards < maxForwards {
-		g := s.placement.Group(o.key)
+	g := s.placement.Group(o.key)
+	// Without a quorum in sight nobody else can do better, and a Prepare from here
+	// leaves no doubt behind.
+	if o.origin == 0 && !o.doubt && o.forwards < maxForwards && s.quorumUsable(&g) {
 		for _, owner := range g.Owners() {
 			if !s.usable(owner) {
 				continue

@@ -33,6 +33,9 @@ func (s *Shard) onPrepare(from ring.Node, m *Message) {
 	}
 	if m.Ballot.Time > s.reserved {
 		// The promise must be below a durable mark before anybody hears of it.
+		if len(s.parked) >= s.cfg.MaxWaiting {
+			return // the disk stalls; the asker tries again
+		}
 		s.reserve(m.Ballot.Time)
 		again := *m
 		s.parked = append(s.parked, func() { s.onPrepare(from, &again) })

@@ -3,6 +3,8 @@ package register
 import (
 	"slices"
 	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/ring"
 )
 
 // queue holds the changes of one key that are proposed here. One ballot round is
@@ -105,7 +107,7 @@ func (s *Shard) start(q *queue) {
 	q.round = r
 	s.rounds[r.number] = r
 	s.timers.set(&r.timer, s.now.Mono+s.attempt(q, len(cell.Value.Data)), func() { s.lost(r, false) })
-	if owner && !q.careful && !r.doubtful() && s.quorumUsable(r) && s.guess(r, cell) {
+	if owner && !q.careful && !r.doubtful() && s.quorumUsable(&r.group) && s.guess(r, cell) {
 		return
 	}
 	s.prepare(r)
@@ -133,14 +135,14 @@ func (s *Shard) expire(q *queue, ballot uint64) {
 
 // quorumUsable reports whether enough owners are thought to answer. Without
 // them a round begins with a Prepare, which leaves no doubt behind if it fails.
-func (s *Shard) quorumUsable(r *round) bool {
+func (s *Shard) quorumUsable(g *ring.Group) bool {
 	var up uint16
-	for i, o := range r.group.Owners() {
+	for i, o := range g.Owners() {
 		if !s.peers[o].unreachable {
 			up |= 1 << i
 		}
 	}
-	return r.group.Quorum(up)
+	return g.Quorum(up)
 }
 
 // won answers the operations of a round whose outcome is chosen.

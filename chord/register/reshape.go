@@ -13,6 +13,9 @@ import (
 // maxEarly bounds the messages kept of an epoch that this shard has not entered.
 const maxEarly = 256
 
+// maxEarlyData bounds the data of each; a larger one is lost, as on the wire.
+const maxEarlyData = 64 << 10
+
 // earlyMessage came from a node that is ahead.
 type earlyMessage struct {
 	from ring.Node
@@ -39,7 +42,7 @@ func (s *Shard) current(from ring.Node, m *Message, asks bool) bool {
 	case asks && m.Epoch < s.epoch:
 		s.send(from, Message{Kind: MsgStale, Key: m.Key, Round: m.Round})
 	case asks:
-		if len(s.early) < maxEarly {
+		if len(s.early) < maxEarly && len(m.Cell.Value.Data)+len(m.Change.Data) <= maxEarlyData {
 			s.early = append(s.early, earlyMessage{from, *m})
 		}
 	case m.Kind == MsgResult || m.Kind == MsgExpired || m.Kind == MsgStale:

@@ -1,6 +1,9 @@
 package register
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // timer is one entry of a shard's timers. It knows its place, so that an end
 // before its time costs O(log n) and leaves nothing behind.
@@ -17,6 +20,9 @@ type timers []*timer
 // set starts t, or moves it.
 func (h *timers) set(t *timer, at time.Duration, fire func()) {
 	h.stop(t)
+	if at < 0 { // so far ahead that the sum ran over
+		at = math.MaxInt64
+	}
 	t.at, t.fire = at, fire
 	*h = append(*h, t)
 	t.place = len(*h)

@@ -129,7 +129,7 @@ func statusPairs(s *backend.Status) [][2]string {
 		{"epoch", strconv.FormatUint(s.Epoch, 10)},
 		{"members", members},
 		{"quorum", quorum},
-		{"keys here", strconv.FormatUint(s.Keys, 10)},
+		{"keys here", "about " + strconv.FormatUint(s.Keys, 10) + ", tombstones and recent overwrites included"},
 		{"disk", strconv.FormatUint(s.DiskBytes, 10) + " bytes"},
 		{"data", s.DataDir},
 		{"gossip", s.GossipAddr},
