@@ -191,7 +191,9 @@ func TestFailingOpen(t *testing.T) {
 					var ops atomic.Int64
 					f := &fault{err: err, hit: func(errorfs.Op) bool { return ops.Add(1) == n }}
 					f.on.Store(true)
-					s, openErr := Open(small(f.wrap(mem)))
+					opts := small(f.wrap(mem))
+					opts.quiet = true
+					s, openErr := Open(opts)
 					hit = f.hits.Load() > 0
 					if openErr != nil {
 						refused++
