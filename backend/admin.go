@@ -13,6 +13,15 @@ type Admin interface {
 	Ring(ctx context.Context) (*Ring, error)
 	// Locate tells where a key lives and what each of its owners holds.
 	Locate(ctx context.Context, key string) (*Location, error)
+	// Leave takes this member out of the ring: it gives away what it owns, and
+	// returns when it owns nothing any more. The node then serves as a client
+	// until it is closed, and does not come back by itself.
+	Leave(ctx context.Context) error
+	// Remove takes members out of the ring; see RemoveRequest. It returns when the
+	// change has begun. A member that is alive is refused: it is to leave.
+	Remove(ctx context.Context, req RemoveRequest) (*RemoveReport, error)
+	// Verify compares the copies of a page of keys at all their owners.
+	Verify(ctx context.Context, q VerifyQuery) (*VerifyPage, error)
 }
 
 // Status describes one node.
@@ -44,6 +53,10 @@ type Status struct {
 	DataDir       string  `json:"data_dir,omitempty"`
 	// PeersConnected counts the mesh's direct connections.
 	PeersConnected int `json:"peers_connected"`
+	// Change says what a change of the ring that is under way waits for.
+	Change string `json:"change,omitempty"`
+	// Repair is nil for a client.
+	Repair *RepairStatus `json:"repair,omitempty"`
 }
 
 // Member is one node as gossip sees it.
@@ -69,6 +82,8 @@ type Ring struct {
 	Replicas int          `json:"replicas"`
 	Level    int          `json:"level"`
 	Members  []RingMember `json:"members"`
+	// Change says what a change that is under way waits for.
+	Change string `json:"change,omitempty"`
 }
 
 // RingMember is one owner of keys.
@@ -81,6 +96,13 @@ type RingMember struct {
 	Tokens int    `json:"tokens"`
 	// Share is the part of all copies that this member keeps, 0 to 1.
 	Share float64 `json:"share"`
+	// Change is "joins" or "leaves" while the ring changes, and empty for a member
+	// that stays. Share is then that after the change.
+	Change string `json:"change,omitempty"`
+	// Synced reports, while the ring changes, that the member has all that it is
+	// to own; Sync is how far it is. Sync is nil when the member did not say.
+	Synced bool          `json:"synced,omitempty"`
+	Sync   *SyncProgress `json:"sync,omitempty"`
 }
 
 // Location tells where a key lives.
