@@ -32,8 +32,12 @@ func (n *Node) Status(ctx context.Context) (*backend.Status, error) {
 		s.State = "starting"
 	}
 	if st != nil && !st.member && n.cfg.Role == RoleMember && s.Reason == "" {
-		s.Reason = "serves as a client: the ring was founded without this node"
+		s.Reason = "serves as a client until it has joined the ring"
+		if n.reshaper.leaving() {
+			s.Reason = "has left the ring and serves as a client until it is stopped"
+		}
 	}
+	s.Change = n.reshaper.waits()
 	if st != nil {
 		conf := st.placement.Configuration()
 		s.RingID, s.Epoch, s.Members = string(conf.RingID), conf.Epoch, len(conf.New.Members)
@@ -63,24 +67,6 @@ func (n *Node) Members(ctx context.Context) ([]backend.Member, error) {
 		}
 	}
 	return members, nil
-}
-
-// Ring implements backend.Admin.
-func (n *Node) Ring(ctx context.Context) (*backend.Ring, error) {
-	st, err := n.serving(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	conf := st.placement.Configuration()
-	r := &backend.Ring{RingID: string(conf.RingID), Epoch: conf.Epoch, Joint: conf.Joint(), Replicas: conf.New.Replicas, Level: conf.Level}
-	states := n.states()
-	shares := st.placement.Shares()
-	for i, m := range conf.New.Members {
-		r.Members = append(r.Members, backend.RingMember{
-			Name: m.Name, ID: m.ID.String(), State: states.of(m.ID), Addr: m.Addr, Tokens: m.Tokens, Share: shares[i],
-		})
-	}
-	return r, nil
 }
 
 // memberStates is what gossip believes of each node.

@@ -66,6 +66,16 @@ type Config struct {
 	// founded; 0 is 64.
 	Tokens int
 
+	// ReapAfter is how long a member may be gone before it is taken out of the ring;
+	// 0 is 10 minutes, negative is never.
+	ReapAfter time.Duration
+	// SyncRate is how many bytes a second a member copies at most of what it is to
+	// own when the ring changes; 0 is 32 MiB.
+	SyncRate int
+	// RepairRate is the same for the comparison of copies that always goes on; 0 is
+	// 4 MiB.
+	RepairRate int
+
 	// MaxValueSize is the largest value in bytes; 0 is 8 MiB.
 	MaxValueSize int
 	// MaxClockDrift is how far another node's clock may be ahead; 0 is 10 minutes.
@@ -84,6 +94,9 @@ type Config struct {
 // the mesh and a batch of the store.
 const maxMaxValueSize = 15 << 20
 
+// minRate is the least rate of copying, in bytes a second.
+const minRate = 1024
+
 func (c *Config) setDefaults() error {
 	if c.Role == "" {
 		c.Role = RoleMember
@@ -96,6 +109,15 @@ func (c *Config) setDefaults() error {
 	}
 	if c.MaxValueSize == 0 {
 		c.MaxValueSize = backend.DefaultMaxValueSize
+	}
+	if c.ReapAfter == 0 {
+		c.ReapAfter = 10 * time.Minute
+	}
+	if c.SyncRate == 0 {
+		c.SyncRate = 32 << 20
+	}
+	if c.RepairRate == 0 {
+		c.RepairRate = 4 << 20
 	}
 	if c.MaxClockDrift == 0 {
 		c.MaxClockDrift = register.DefaultMaxDrift
@@ -119,6 +141,8 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("replicas: it is %d; allowed are 1 to %d", c.Replicas, ring.MaxReplicas)
 	case c.Tokens < 0 || c.Tokens > ring.MaxTokens:
 		return fmt.Errorf("tokens: it is %d; allowed are 1 to %d", c.Tokens, ring.MaxTokens)
+	case c.SyncRate < minRate || c.RepairRate < minRate:
+		return fmt.Errorf("sync_rate, repair_rate: they are %d and %d bytes a second; allowed are %d and more", c.SyncRate, c.RepairRate, minRate)
 	case c.MaxValueSize < 1 || c.MaxValueSize > maxMaxValueSize:
 		return fmt.Errorf("max_value_size: it is %d; allowed are 1 to %d bytes", c.MaxValueSize, maxMaxValueSize)
 	case c.MaxClockDrift < time.Second || c.MaxClockDrift > 24*time.Hour:

@@ -58,6 +58,55 @@ func (n *Node) handle() {
 		}
 		return n.onInspect(ctx, key)
 	})
+	n.handleReshaping()
+}
+
+// handleReshaping registers what a change of the ring needs.
+func (n *Node) handleReshaping() {
+	n.mesh.HandleCall(callChain, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req chainRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onChain(&req)
+	})
+	n.mesh.HandleCall(callProgress, func(context.Context, ring.Node, mesh.Decoder) (any, error) { return n.onProgress() })
+	n.mesh.HandleCall(callChangeRing, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req changeRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return []byte{}, refused(n.reshaper.onChangeRing(&req))
+	})
+	n.mesh.HandleCall(callImpose, func(ctx context.Context, from ring.Node, body mesh.Decoder) (any, error) {
+		var req imposeRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return []byte{}, refused(n.onImpose(ctx, from, &req))
+	})
+	n.mesh.HandleCall(callPage, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req pageRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onPage(ctx, &req)
+	})
+	n.mesh.HandleCall(callCells, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req cellsRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onCells(ctx, &req)
+	})
+}
+
+// refused is the error of one that does not do what it is asked.
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &mesh.RemoteError{Code: codeRefused, Message: err.Error()}
 }
 
 // onRegister gives a shard's message to the shard. It runs on the goroutine that

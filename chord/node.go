@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -32,6 +33,9 @@ type Node struct {
 	gossip *gossip.Gossip
 	peers  *peers
 	vote   *vote // in the founding of a ring
+
+	reshaper  *reshaper
+	syncLimit *rate.Limiter
 
 	ring  atomic.Pointer[ringState] // nil until there is one
 	ready chan struct{}             // closed when ring is set
@@ -56,6 +60,8 @@ type ringState struct {
 	drivers   []*driver
 	// member: this node owns keys by the configuration.
 	member bool
+	// purged is closed once nothing is here that the node does not own by it.
+	purged chan struct{}
 }
 
 // Open starts a node. It returns once the node listens and gossips; it serves
@@ -81,6 +87,8 @@ func Open(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.peers = newPeers(n)
+	n.reshaper = newReshaper(n)
+	n.syncLimit = newLimiter(cfg.SyncRate)
 	if err := n.listen(boot, conf); err != nil {
 		return nil, err
 	}
@@ -92,6 +100,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		n.wg.Go(n.findRing)
 	}
 	n.wg.Go(n.peers.run)
+	n.wg.Go(n.reshaper.run)
 	n.wg.Go(n.watchConflict)
 	return n, nil
 }
@@ -200,8 +209,7 @@ func (n *Node) install(conf *ring.Configuration) error {
 			return err
 		}
 	}
-	_, member := conf.Member(n.id)
-	st := &ringState{placement: ring.NewPlacement(conf), member: member && n.store != nil}
+	st := n.newState(conf, nil)
 	if n.store == nil {
 		st.drivers = make([]*driver, store.DefaultShards)
 	} else {
@@ -227,11 +235,13 @@ func (n *Node) install(conf *ring.Configuration) error {
 	}
 	n.mu.Unlock()
 	close(n.ready)
+	n.wg.Go(func() { n.purge(st) })
+	n.reshaper.wake()
 	switch {
 	case st.member:
 		n.log.Info("serving as a member", "ring", conf.RingID, "epoch", conf.Epoch, "members", len(conf.New.Members))
 	case n.cfg.Role == RoleMember:
-		n.log.Warn("serving as a client: the ring was founded without this node", "ring", conf.RingID, "members", conf.Names())
+		n.log.Info("serving as a client until it has joined", "ring", conf.RingID, "members", len(conf.New.Members))
 	default:
 		n.log.Info("serving as a client", "ring", conf.RingID, "epoch", conf.Epoch)
 	}
@@ -347,8 +357,9 @@ func (n *Node) Close() error {
 	n.stop()
 	var errs []error
 	if n.gossip != nil {
-		if failed == nil && n.store == nil {
-			// A client goes for good; a member will be back under its name.
+		if failed == nil && (n.store == nil || n.reshaper.leaving()) {
+			// A client goes for good, and so does who has left; a member will be back
+			// under its name.
 			n.gossip.Leave(time.Second)
 		}
 		errs = append(errs, n.gossip.Close())

@@ -18,6 +18,12 @@ const (
 	callScan
 	callChanges
 	callInspect
+	callChain
+	callChangeRing
+	callProgress
+	callImpose
+	callPage
+	callCells
 )
 
 // Codes of the errors that handlers return.

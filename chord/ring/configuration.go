@@ -77,6 +77,10 @@ type Configuration struct {
 	Epoch uint64 `json:"epoch"`
 	// Level is the protocol level that all members speak.
 	Level int `json:"level"`
+	// Forced: an operator decided on it, as there was no quorum left that could.
+	// While it is joint nothing is served: the survivors, who are both Old and New,
+	// copy from each other what they are to own.
+	Forced bool `json:"forced,omitempty"`
 	// Old is nil in a final configuration.
 	Old *Side `json:"old,omitempty"`
 	New Side  `json:"new"`

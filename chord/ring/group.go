@@ -13,6 +13,8 @@ type Group struct {
 	owners   [MaxGroup]Node
 	n        int
 	old, new uint16 // old is 0 in a final configuration
+	// suspended: nothing is decided in this configuration (see Configuration.Forced).
+	suspended bool
 }
 
 // NewGroup makes the group of a final configuration, for tests and simulations.
@@ -90,6 +92,9 @@ func (v Vote) String() string {
 // Tally counts bit sets of owners that said yes and no. In a joint configuration
 // it is won when both sides are, and lost when either is.
 func (g *Group) Tally(yes, no uint16) Vote {
+	if g.suspended {
+		return VotePending
+	}
 	v := tally(g.new, yes, no)
 	if g.old == 0 {
 		return v

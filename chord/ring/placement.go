@@ -111,7 +111,7 @@ func (p *Placement) Group(key string) Group {
 	}
 	var points [MaxReplicas]ID
 	hashes(key, copies, &points)
-	var g Group
+	g := Group{suspended: p.config.Forced && p.config.Joint()}
 	var idx [MaxReplicas]int
 	// New first, so that the first owner is the primary by New.
 	for s := len(p.sides) - 1; s >= 0; s-- {

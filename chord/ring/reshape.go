@@ -58,10 +58,30 @@ func (c *Configuration) Finish(back bool) *Configuration {
 	if !c.Joint() {
 		panic(fmt.Sprintf("ring: Finish of the final configuration %d", c.Epoch))
 	}
-	next := &Configuration{RingID: c.RingID, Epoch: c.Epoch + 1, Level: c.Level, New: c.New}
+	next := &Configuration{RingID: c.RingID, Epoch: c.Epoch + 1, Level: c.Level, Forced: c.Forced, New: c.New}
 	if back {
 		next.New = *c.Old
 	}
+	return next
+}
+
+// Force returns the configuration by which the survivors go on without the
+// members that are dropped, whether c is joint or final.
+func (c *Configuration) Force(drop []ID) *Configuration {
+	next := &Configuration{RingID: c.RingID, Epoch: c.Epoch + 1, Level: c.Level, Forced: true}
+	next.New.Replicas = c.New.Replicas
+	sides := c.Sides()
+	for i := len(sides) - 1; i >= 0; i-- {
+		for _, m := range sides[i].Members {
+			known := slices.ContainsFunc(next.New.Members, func(o Member) bool { return o.ID == m.ID || o.Name == m.Name })
+			if !known && !slices.Contains(drop, m.ID) {
+				next.New.Members = append(next.New.Members, m)
+			}
+		}
+	}
+	old := Side{Replicas: next.New.Replicas, Members: slices.Clone(next.New.Members)}
+	next.Old = &old
+	next.Sort()
 	return next
 }
 

@@ -1,0 +1,342 @@
+package chord
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/gossip"
+)
+
+// The ring's configuration is itself a register, under a reserved key, owned by
+// its own ring. Any member may drive a change: the register makes sure that one
+// wins, and a driver that dies leaves a joint configuration that others end.
+
+// ringKey is the register of the configuration. It is absent until the first
+// change; the configuration of epoch 1 is the one that was founded.
+const ringKey = "\x00ring"
+
+const (
+	// reshapeInterval is how often a node looks whether something is to be done.
+	reshapeInterval = 200 * time.Millisecond
+	// driverTurn is how much later each further member thinks of driving a change
+	// that does not move, in the order of their IDs.
+	driverTurn = 1500 * time.Millisecond
+	// registerInterval is how often the first member reads the register: what was
+	// chosen there may have been forgotten by who chose it.
+	registerInterval = 3 * time.Second
+	// reshapeTimeout bounds one step of a change.
+	reshapeTimeout = 10 * time.Second
+)
+
+// reshaper drives changes of the ring at one node, and follows those of others.
+type reshaper struct {
+	node *Node
+	kick chan struct{}
+	gone absence // of its goroutine
+
+	mu     sync.Mutex
+	joins  map[ring.ID]joinRequest // asked of this node
+	drops  map[ring.ID]bool
+	sync   *syncer            // of the joint configuration under way
+	ahead  map[ring.Node]bool // nodes that work by a newer configuration
+	epoch  uint64
+	since  time.Time // when the configuration became what it is
+	read   time.Time // when the register was last read
+	stuck  string    // what a change waits for
+	last   map[ring.ID]*progressReply
+	moved  map[ring.ID]movement // of joiners
+	leaves bool                 // this member is to leave
+}
+
+// movement is when a joiner last got on.
+type movement struct {
+	keys uint64
+	at   time.Time
+}
+
+func newReshaper(n *Node) *reshaper {
+	return &reshaper{
+		node: n, kick: make(chan struct{}, 1), gone: absence{since: map[ring.ID]time.Time{}},
+		joins: map[ring.ID]joinRequest{}, drops: map[ring.ID]bool{}, ahead: map[ring.Node]bool{},
+		last: map[ring.ID]*progressReply{}, moved: map[ring.ID]movement{},
+	}
+}
+
+func (r *reshaper) wake() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// behind notes that others work by a newer configuration.
+func (r *reshaper) behind(nodes []ring.Node) {
+	r.mu.Lock()
+	for _, node := range nodes {
+		r.ahead[node] = true
+	}
+	r.mu.Unlock()
+	r.wake()
+}
+
+// run does what is to be done until the node stops.
+func (r *reshaper) run() {
+	tick := time.NewTicker(reshapeInterval)
+	defer tick.Stop()
+	logged := ""
+	for {
+		err := r.step()
+		reason := ""
+		if err != nil {
+			reason = err.Error()
+		}
+		r.mu.Lock()
+		r.stuck = reason
+		r.mu.Unlock()
+		if reason != logged && r.node.ctx.Err() == nil {
+			if logged = reason; reason != "" {
+				r.node.log.Info("the change of the ring waits", "reason", reason)
+			}
+		}
+		select {
+		case <-r.kick:
+		case <-tick.C:
+		case <-r.node.ctx.Done():
+			r.stopSync()
+			return
+		}
+	}
+}
+
+// waits says what a change of the ring waits for.
+func (r *reshaper) waits() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stuck
+}
+
+func (r *reshaper) step() error {
+	n := r.node
+	if n.ring.Load() == nil {
+		return nil
+	}
+	if err := r.follow(); err != nil {
+		return err
+	}
+	st := n.ring.Load()
+	conf := st.placement.Configuration()
+	if !st.member {
+		r.stopSync()
+		if n.cfg.Role == RoleMember && !r.leaving() {
+			return r.askToJoin(conf)
+		}
+		return nil
+	}
+	r.gone.look(conf, n.gossip.Members(), n.id)
+	turn := time.Since(r.startOf(conf)) >= time.Duration(r.rank(conf))*driverTurn
+	if conf.Joint() {
+		r.startSync(st)
+		if !turn {
+			return nil
+		}
+		return r.finish(conf)
+	}
+	r.stopSync()
+	if err := r.begin(conf, turn); err != nil || !turn {
+		return err
+	}
+	return r.reread(conf)
+}
+
+// startOf returns since when the configuration is the one.
+func (r *reshaper) startOf(conf *ring.Configuration) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.epoch != conf.Epoch {
+		r.epoch, r.since = conf.Epoch, time.Now()
+		clear(r.moved)
+		clear(r.last)
+	}
+	return r.since
+}
+
+// follow enters the configurations of nodes that are ahead, by their messages or
+// by gossip.
+func (r *reshaper) follow() error {
+	n := r.node
+	have := n.ring.Load().placement.Configuration()
+	r.mu.Lock()
+	ahead := r.ahead
+	r.ahead = map[ring.Node]bool{}
+	r.mu.Unlock()
+	for _, g := range n.gossip.Members() {
+		if g.ID != n.id && g.RingID == have.RingID && g.Epoch > have.Epoch && g.State == gossip.Alive && g.Role == gossip.RoleMember {
+			ahead[g.ID.Node()] = true
+		}
+	}
+	var errs []error
+	for node := range ahead {
+		err := n.catchUp(node)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	err := errors.Join(errs...)
+	if errors.Is(err, errGap) {
+		n.renew("the configurations since it was last here are no longer to be had")
+	}
+	return err
+}
+
+// rank is this member's place among those thought alive, by ID.
+func (r *reshaper) rank(conf *ring.Configuration) int {
+	rank := 0
+	seen := map[ring.ID]bool{r.node.id: true}
+	for _, s := range conf.Sides() {
+		for _, m := range s.Members {
+			if !seen[m.ID] && m.ID.Compare(r.node.id) < 0 && r.node.peers.usable(m.ID.Node()) {
+				rank++
+			}
+			seen[m.ID] = true
+		}
+	}
+	return rank
+}
+
+// reread looks, now and then, whether the register has a newer configuration than
+// this member heard of.
+func (r *reshaper) reread(conf *ring.Configuration) error {
+	r.mu.Lock()
+	due := time.Since(r.read) >= registerInterval
+	if due {
+		r.read = time.Now()
+	}
+	r.mu.Unlock()
+	if !due {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(r.node.ctx, reshapeTimeout)
+	defer cancel()
+	chosen, index, err := r.node.chosenConfiguration(ctx)
+	if err != nil {
+		return nil // no quorum; there is nothing that waits for this
+	}
+	return r.compare(ctx, conf, chosen, index)
+}
+
+// compare enters the configuration in the register if it is newer than cur. One
+// that is older is there after a forced removal only, and is replaced.
+func (r *reshaper) compare(ctx context.Context, cur, chosen *ring.Configuration, index uint64) error {
+	epoch := uint64(1)
+	if chosen != nil {
+		epoch = chosen.Epoch
+	}
+	switch {
+	case epoch > cur.Epoch:
+		return r.node.enter(ctx, []*ring.Configuration{chosen})
+	case epoch == cur.Epoch:
+		return nil
+	case cur.Forced && !cur.Joint():
+		_, err := r.node.change(ctx, ringKey, register.Change{Kind: register.Put, Data: cur.Encode(), If: true, Index: index})
+		return err
+	}
+	if now := r.node.ring.Load().placement.Configuration(); now.Epoch != cur.Epoch {
+		return nil // entered meanwhile, by another way
+	}
+	return backend.Errorf(backend.Internal, "", "the ring's register holds epoch %d, and this node works by %d", epoch, cur.Epoch)
+}
+
+// propose makes next the configuration, unless another one was chosen after cur.
+func (r *reshaper) propose(cur, next *ring.Configuration) error {
+	n := r.node
+	ctx, cancel := context.WithTimeout(n.ctx, reshapeTimeout)
+	defer cancel()
+	chosen, index, err := n.chosenConfiguration(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the ring's register: %w", err)
+	}
+	if err := r.compare(ctx, cur, chosen, index); err != nil {
+		return err
+	}
+	if now := n.ring.Load().placement.Configuration(); now.Epoch != cur.Epoch || cur.Epoch > 1 && (chosen == nil || chosen.Epoch != cur.Epoch) {
+		r.wake()
+		return nil
+	}
+	_, err = n.change(ctx, ringKey, register.Change{Kind: register.Put, Data: next.Encode(), If: true, Index: index})
+	switch backend.CodeOf(err) {
+	case 0:
+		return n.enter(ctx, []*ring.Configuration{next})
+	case backend.Conflict, backend.UnknownOutcome:
+		// Somebody's was chosen, perhaps ours: see which.
+		if chosen, index, err = n.chosenConfiguration(ctx); err == nil {
+			err = r.compare(ctx, cur, chosen, index)
+		}
+	}
+	return err
+}
+
+// chosenConfiguration reads the register of the configuration; nil where the
+// founded one was never changed.
+func (n *Node) chosenConfiguration(ctx context.Context) (*ring.Configuration, uint64, error) {
+	st := n.ring.Load()
+	res, err := n.run(ctx, n.driver(st, ringKey), ringKey, func(d *driver, now register.Now, token uint64) {
+		d.shard.Read(now, token, ringKey, false, timeout(ctx))
+	})
+	if err != nil || !res.Value.Live {
+		return nil, 0, err
+	}
+	conf, err := ring.DecodeConfiguration(res.Value.Data)
+	return conf, res.Index, err
+}
+
+// startSync begins to copy in a joint configuration, if it is not under way.
+func (r *reshaper) startSync(st *ringState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sync != nil && r.sync.st == st {
+		return
+	}
+	if r.sync != nil {
+		r.sync.cancel()
+	}
+	r.sync = newSyncer(r.node, st)
+}
+
+func (r *reshaper) stopSync() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sync != nil {
+		r.sync.cancel()
+		r.sync = nil
+	}
+}
+
+// syncing returns the copying that is under way in a configuration, or nil.
+func (r *reshaper) syncing(st *ringState) *syncer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sync == nil || r.sync.st != st {
+		return nil
+	}
+	return r.sync
+}
+
+// entered is told that the node went from one configuration to the next.
+func (r *reshaper) entered(before, now *ring.Configuration) {
+	r.wake()
+	id := r.node.id
+	if now.Joint() || before.Old == nil || !inSide(before.Old, id) || inSide(&now.New, id) {
+		return
+	}
+	if r.leaving() {
+		return
+	}
+	r.node.renew("it was removed from the ring")
+}
