@@ -20,8 +20,8 @@ type copier struct {
 	copied func(keys, bytes int)
 }
 
-// noteBytes is what a key costs the limit besides its name: that it is looked at
-// takes time at both ends.
+// noteBytes is what a key costs the limit for being looked at, which takes time at
+// both ends.
 const noteBytes = 64
 
 // newLimiter makes a limiter of bytes per second. Its burst is a tenth of a
@@ -42,21 +42,37 @@ func spend(ctx context.Context, l *rate.Limiter, n int) error {
 	return nil
 }
 
+// wanted is a cell that another member is said to hold.
+type wanted struct {
+	key      string
+	accepted register.Ballot
+	// chosen: a majority holds it at that ballot.
+	chosen bool
+}
+
 // takeNewer takes from a member the cells of a page that are newer than those of
 // this node, and waits until all are durable here, or settled. It returns how many
 // it took.
 func (c *copier) takeNewer(ctx context.Context, from ring.Node, copies []copyNote) (int, error) {
-	var want []string
-	size := 0
+	want := make([]wanted, len(copies))
 	for i := range copies {
-		note := &copies[i]
-		size += noteBytes + len(note.Key)
-		have, _, err := c.node.store.Load(note.Key)
+		want[i] = wanted{key: copies[i].Key, accepted: copies[i].accepted()}
+	}
+	return c.takeWanted(ctx, from, want)
+}
+
+// takeWanted is takeNewer of cells some of which are chosen.
+func (c *copier) takeWanted(ctx context.Context, from ring.Node, offered []wanted) (int, error) {
+	var want []wanted
+	size := 0
+	for _, w := range offered {
+		size += len(w.key)
+		have, _, err := c.node.store.Load(w.key)
 		if err != nil {
 			return 0, err
 		}
-		if have.Accepted.Less(note.accepted()) {
-			want = append(want, note.Key)
+		if have.Accepted.Less(w.accepted) {
+			want = append(want, w)
 		}
 	}
 	if err := spend(ctx, c.limit, size); err != nil {
@@ -74,17 +90,20 @@ func (c *copier) takeNewer(ctx context.Context, from ring.Node, copies []copyNot
 	return taken, nil
 }
 
-// take takes the cells of the first of the keys, and returns of how many.
-func (c *copier) take(ctx context.Context, from ring.Node, keys []string) (int, error) {
-	epoch := c.st.placement.Configuration().Epoch
+// take takes the first of the cells, and returns how many.
+func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, error) {
+	req := cellsRequest{Epoch: c.st.placement.Configuration().Epoch}
+	for _, w := range want {
+		req.Keys = append(req.Keys, w.key)
+	}
 	callCtx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
 	var reply cellsReply
-	if err := c.node.mesh.Call(callCtx, from, callCells, &cellsRequest{Epoch: epoch, Keys: keys}, &reply); err != nil {
+	if err := c.node.mesh.Call(callCtx, from, callCells, &req, &reply); err != nil {
 		return 0, err
 	}
-	if len(reply.Cells) == 0 || len(reply.Cells) > len(keys) {
-		return 0, fmt.Errorf("%d cells for %d keys", len(reply.Cells), len(keys))
+	if len(reply.Cells) == 0 || len(reply.Cells) > len(want) {
+		return 0, fmt.Errorf("%d cells for %d keys", len(reply.Cells), len(want))
 	}
 	results := make([]<-chan register.Result, 0, len(reply.Cells))
 	bytes := 0
@@ -95,9 +114,10 @@ func (c *copier) take(ctx context.Context, from ring.Node, keys []string) (int, 
 		bytes += len(b)
 		cell, err := register.DecodeCell(b)
 		if err != nil {
-			return 0, fmt.Errorf("key %q: %w", keys[i], err)
+			return 0, fmt.Errorf("key %q: %w", want[i].key, err)
 		}
-		results = append(results, c.node.adopt(c.st, keys[i], cell))
+		// A cell that has changed since it was noted may not be chosen yet.
+		results = append(results, c.node.copyCell(c.st, want[i].key, cell, want[i].chosen && cell.Accepted == want[i].accepted))
 	}
 	if err := c.node.adopted(ctx, results); err != nil {
 		return 0, err
@@ -106,6 +126,18 @@ func (c *copier) take(ctx context.Context, from ring.Node, keys []string) (int, 
 		c.copied(len(results), bytes)
 	}
 	return len(reply.Cells), spend(ctx, c.limit, bytes)
+}
+
+// copyCell gives a cell that others hold to this node's shard.
+func (n *Node) copyCell(st *ringState, key string, cell register.Cell, chosen bool) <-chan register.Result {
+	if !chosen {
+		return n.adopt(st, key, cell)
+	}
+	d := n.driver(st, key)
+	_, result := d.begin(func(now register.Now, token uint64) {
+		d.shard.Learn(now, token, st.placement.Configuration().Epoch, key, cell)
+	})
+	return result
 }
 
 // adopt gives a cell that another owner holds to this node's shard.

@@ -17,9 +17,6 @@ const leaveNews = 5 * time.Second
 // reshapeLook is how often one that waits for a change of the ring looks.
 const reshapeLook = 50 * time.Millisecond
 
-// errLeft is why a node that left is of no use any more.
-var errLeft = errors.New("this member has left the ring")
-
 // RemovedError says that a node found itself removed from the ring, or cannot
 // return to it: it has to start anew, as a new member.
 type RemovedError struct{ Reason string }

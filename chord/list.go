@@ -33,15 +33,17 @@ func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResu
 	if err := n.limits.CheckList(q); err != nil {
 		return nil, err
 	}
-	st, err := n.serving(ctx, q.Prefix)
-	if err != nil {
-		return nil, err
-	}
+	var st *ringState
+	var err error
 	heard, patience := 0, participantTimeout
 	for try := 0; try < maxListTries; try++ {
+		if st, err = n.serving(ctx, q.Prefix); err != nil { // the ring may have changed
+			return nil, err
+		}
 		l := newListing(n, st, q)
 		l.heard, l.patience = heard, patience
-		res, err := l.run(ctx)
+		var res *backend.ListResult
+		res, err = l.run(ctx)
 		if err == nil {
 			return res, nil
 		}

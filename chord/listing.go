@@ -68,7 +68,10 @@ func newListing(n *Node, st *ringState, q backend.ListQuery) *listing {
 			}
 		}
 	}
-	l.faults = st.placement.Configuration().New.Faults()
+	l.faults = ring.MaxReplicas
+	for _, side := range st.placement.Configuration().Sides() {
+		l.faults = min(l.faults, side.Faults()) // so that both sides of every key have a quorum
+	}
 	l.from = q.After
 	if q.Separator != "" && strings.HasSuffix(q.After, q.Separator) {
 		if name, folded := q.Fold(q.After); folded && name == q.After {

@@ -3,11 +3,11 @@ package chord
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -16,84 +16,64 @@ import (
 )
 
 // syncer copies, in a joint configuration, what this member is to own by New: of
-// each key the highest cell that all but f of the Old members have.
+// each key the highest cell that all but f of the Old members have. It goes through
+// the keys in order, at all of those members side by side, so that it sees which
+// cells a majority holds.
 type syncer struct {
 	node   *Node
 	st     *ringState
-	limit  *rate.Limiter
+	copier copier
 	began  time.Time
 	cancel context.CancelFunc
 	done   atomic.Bool
 	keys   atomic.Uint64
 	bytes  atomic.Uint64
 
-	mu sync.Mutex
-	// givers is how far each Old member has given.
-	givers map[ring.ID]*giver
-	held   string // why it is held up
+	mu   sync.Mutex
+	part float64 // how much is done
+	held string  // why it is held up
 }
 
-// giver is an Old member that is copied from.
+// giver is an Old member that is copied from, and what it has given that was not
+// looked at yet.
 type giver struct {
+	member         ring.Member
+	notes          []copyNote
 	next           string
+	more, gone     bool
 	scanned, total uint64
-	done           bool
 	bound          uint64
 }
 
 // syncPause is how long a member waits before it asks again those that did not
-// give everything.
+// answer.
 const syncPause = 200 * time.Millisecond
-
-func (s *syncer) epoch() uint64 { return s.st.placement.Configuration().Epoch }
 
 // newSyncer begins to copy in a joint configuration.
 func newSyncer(n *Node, st *ringState) *syncer {
-	s := &syncer{node: n, st: st, limit: n.syncLimit, began: time.Now(), givers: map[ring.ID]*giver{}}
-	for _, m := range st.placement.Configuration().Old.Members {
-		if m.ID != n.id {
-			s.givers[m.ID] = &giver{}
-		}
-	}
+	s := &syncer{node: n, st: st, began: time.Now()}
+	s.copier = copier{node: n, st: st, limit: n.syncLimit, copied: func(keys, bytes int) {
+		s.keys.Add(uint64(keys))
+		s.bytes.Add(uint64(bytes))
+	}}
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(n.ctx)
 	n.wg.Go(func() { s.run(ctx) })
 	return s
 }
 
-// run copies from every Old member until all but f have given everything.
+// run copies until all is here, or ctx ends.
 func (s *syncer) run(ctx context.Context) {
 	conf := s.st.placement.Configuration()
-	if !inSide(&conf.New, s.node.id) {
-		s.done.Store(true)
-		return
-	}
-	faults := conf.Old.Faults()
-	if conf.Forced {
-		faults = 0 // there is no quorum that would have everything
-	}
-	for {
-		missing := 0
-		var held error
-		for _, m := range conf.Old.Members {
-			g := s.givers[m.ID]
-			if g == nil || g.done {
-				continue
-			}
-			if err := s.pull(ctx, m, g); err != nil {
-				missing++
-				held = fmt.Errorf("copying from %q: %w", m.Name, err)
-			}
-		}
-		if missing <= faults {
-			if held = s.raise(ctx); held == nil {
-				break
-			}
+	for inSide(&conf.New, s.node.id) {
+		err := s.walk(ctx)
+		if err == nil {
+			break
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		s.hold(held)
+		s.hold(err)
 		select {
 		case <-time.After(syncPause):
 		case <-ctx.Done():
@@ -106,6 +86,174 @@ func (s *syncer) run(ctx context.Context) {
 	s.node.reshaper.wake()
 }
 
+// walk goes through all keys once, at all Old members but those that do not
+// answer, of which there may be f. Last it promises what they have promised.
+func (s *syncer) walk(ctx context.Context) error {
+	conf := s.st.placement.Configuration()
+	spare := conf.Old.Faults()
+	if conf.Forced {
+		spare = 0 // there is no quorum that would have everything
+	}
+	var givers []*giver
+	for _, m := range conf.Old.Members {
+		if m.ID != s.node.id {
+			givers = append(givers, &giver{member: m, more: true})
+		}
+	}
+	for {
+		if err := s.fill(ctx, givers, spare); err != nil {
+			return err
+		}
+		upTo, more := s.reach(givers)
+		if err := s.copyUpTo(ctx, givers, upTo, more); err != nil {
+			return err
+		}
+		s.note(givers)
+		if !more {
+			return s.raise(ctx, givers)
+		}
+	}
+}
+
+// fill asks the givers of which nothing is left for their next page. Those that do
+// not answer are left out from here on, while there are enough others.
+func (s *syncer) fill(ctx context.Context, givers []*giver, spare int) error {
+	for {
+		errs := make([]error, len(givers))
+		var wg sync.WaitGroup
+		for i, g := range givers {
+			if !g.gone && g.more && len(g.notes) == 0 {
+				wg.Go(func() { errs[i] = s.ask(ctx, g) })
+			}
+		}
+		wg.Wait()
+		missing := 0
+		var held error
+		for i, g := range givers {
+			if g.gone || errs[i] != nil {
+				missing++
+			}
+			if errs[i] != nil {
+				held = fmt.Errorf("copying from %q: %w", g.member.Name, errs[i])
+			}
+		}
+		if missing <= spare {
+			for i, g := range givers {
+				g.gone = g.gone || errs[i] != nil
+			}
+			if !s.unfilled(givers) {
+				return nil
+			}
+			continue
+		}
+		s.hold(held)
+		select {
+		case <-time.After(syncPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// unfilled reports whether a giver had nothing for us in a page and has more.
+func (s *syncer) unfilled(givers []*giver) bool {
+	for _, g := range givers {
+		if !g.gone && g.more && len(g.notes) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *syncer) ask(ctx context.Context, g *giver) error {
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
+	var page pageReply
+	req := pageRequest{Epoch: s.epoch(), For: s.node.id.Bytes(), Which: whichNew, After: g.next}
+	if err := s.node.mesh.Call(ctx, g.member.ID.Node(), callPage, &req, &page); err != nil {
+		return err
+	}
+	g.notes, g.next, g.more, g.bound = page.Copies, page.Next, page.More, page.Bound
+	g.scanned += page.Scanned
+	g.total = max(page.Total, g.scanned)
+	return spend(ctx, s.copier.limit, int(page.Scanned)*noteBytes)
+}
+
+// reach returns the last key up to which every giver has told what it holds, and
+// whether there is more after it.
+func (s *syncer) reach(givers []*giver) (upTo string, more bool) {
+	for _, g := range givers {
+		if !g.gone && g.more && (!more || g.next < upTo) {
+			upTo, more = g.next, true
+		}
+	}
+	return upTo, more
+}
+
+// copyUpTo copies the keys up to one, or all that are left.
+func (s *syncer) copyUpTo(ctx context.Context, givers []*giver, upTo string, more bool) error {
+	newest := map[string]*newestCopy{}
+	for i, g := range givers {
+		if g.gone {
+			g.notes = nil // what it told last does not reach as far as the others
+			continue
+		}
+		n := 0
+		for n < len(g.notes) && (!more || g.notes[n].Key <= upTo) {
+			note := &g.notes[n]
+			c := newest[note.Key]
+			if c == nil || c.accepted.Less(note.accepted()) {
+				c = &newestCopy{accepted: note.accepted(), from: i}
+				newest[note.Key] = c
+			}
+			if c.accepted == note.accepted() {
+				c.holders = append(c.holders, g.member.ID.Node())
+			}
+			n++
+		}
+		g.notes = g.notes[n:]
+	}
+	want := make([][]wanted, len(givers))
+	for _, key := range slices.Sorted(maps.Keys(newest)) {
+		c := newest[key]
+		want[c.from] = append(want[c.from], wanted{key: key, accepted: c.accepted, chosen: s.chosen(key, c)})
+	}
+	for i, g := range givers {
+		if len(want[i]) == 0 {
+			continue
+		}
+		if _, err := s.copier.takeWanted(ctx, g.member.ID.Node(), want[i]); err != nil {
+			return fmt.Errorf("copying from %q: %w", g.member.Name, err)
+		}
+	}
+	return nil
+}
+
+// newestCopy is the highest ballot at which a giver holds a key.
+type newestCopy struct {
+	accepted register.Ballot
+	from     int
+	holders  []ring.Node
+}
+
+// chosen reports whether a copy may be taken as it is: a majority holds it, or
+// nobody decides anything but who copies.
+func (s *syncer) chosen(key string, c *newestCopy) bool {
+	if s.st.placement.Configuration().Forced {
+		return true
+	}
+	g := s.st.placement.Group(key)
+	var set uint16
+	for _, h := range c.holders {
+		if i := g.Index(h); i >= 0 {
+			set |= 1 << i
+		}
+	}
+	return g.Held(set)
+}
+
+func (s *syncer) epoch() uint64 { return s.st.placement.Configuration().Epoch }
+
 func (s *syncer) hold(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,50 +263,41 @@ func (s *syncer) hold(err error) {
 	}
 }
 
-// raise promises what those who gave have promised.
-func (s *syncer) raise(ctx context.Context) error {
-	var bound uint64
+// note notes how much is done: each giver is a part of the way.
+func (s *syncer) note(givers []*giver) {
+	part, n := 0.0, 0
+	for _, g := range givers {
+		switch {
+		case g.gone:
+			continue
+		case !g.more:
+			part++
+		case g.total > 0:
+			part += float64(g.scanned) / float64(g.total)
+		}
+		n++
+	}
 	s.mu.Lock()
-	for _, g := range s.givers {
-		if g.done {
+	defer s.mu.Unlock()
+	s.held = ""
+	if n > 0 {
+		s.part = part / float64(n)
+	}
+}
+
+// raise promises what those who gave have promised.
+func (s *syncer) raise(ctx context.Context, givers []*giver) error {
+	var bound uint64
+	for _, g := range givers {
+		if !g.gone {
 			bound = max(bound, g.bound)
 		}
 	}
-	s.mu.Unlock()
 	results := make([]<-chan register.Result, len(s.st.drivers))
 	for i, d := range s.st.drivers {
 		_, results[i] = d.begin(func(now register.Now, token uint64) { d.shard.Raise(now, token, bound) })
 	}
 	return s.node.adopted(ctx, results)
-}
-
-// pull takes everything that one Old member has for this one, from where it was
-// left.
-func (s *syncer) pull(ctx context.Context, from ring.Member, g *giver) error {
-	c := copier{node: s.node, st: s.st, limit: s.limit, copied: func(keys, bytes int) {
-		s.keys.Add(uint64(keys))
-		s.bytes.Add(uint64(bytes))
-	}}
-	for {
-		pageCtx, cancel := context.WithTimeout(ctx, pageTimeout)
-		var page pageReply
-		req := pageRequest{Epoch: s.epoch(), For: s.node.id.Bytes(), Which: whichNew, After: g.next}
-		err := s.node.mesh.Call(pageCtx, from.ID.Node(), callPage, &req, &page)
-		cancel()
-		if err != nil {
-			return err
-		}
-		if _, err := c.takeNewer(ctx, from.ID.Node(), page.Copies); err != nil {
-			return err
-		}
-		s.mu.Lock()
-		g.next, g.scanned, g.total = page.Next, g.scanned+page.Scanned, max(page.Total, g.scanned+page.Scanned)
-		g.done, g.bound = !page.More, page.Bound
-		s.mu.Unlock()
-		if !page.More {
-			return nil
-		}
-	}
 }
 
 // progress is how far the copying is.
@@ -174,15 +313,7 @@ func (s *syncer) progress() (p backend.SyncProgress, held string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Each giver is a part of the way; the last f of them need not be waited for.
-	for _, g := range s.givers {
-		switch {
-		case g.done:
-			p.Done += 1 / float64(len(s.givers))
-		case g.total > 0:
-			p.Done += min(float64(g.scanned)/float64(g.total), 1) / float64(len(s.givers))
-		}
-	}
+	p.Done = s.part
 	if p.Done > 0 {
 		p.SecondsLeft = took * (1 - p.Done) / p.Done
 	}

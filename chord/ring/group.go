@@ -112,6 +112,16 @@ func (g *Group) Tally(yes, no uint16) Vote {
 // Quorum reports whether the owners in set are a quorum.
 func (g *Group) Quorum(set uint16) bool { return g.Tally(set, 0) == VoteWon }
 
+// Held reports whether the owners in set are a majority of those that every write
+// so far has had one of: by Old in a joint configuration, else by New.
+func (g *Group) Held(set uint16) bool {
+	side := g.old
+	if side == 0 {
+		side = g.new
+	}
+	return tally(side, set, 0) == VoteWon
+}
+
 // All returns the bit set of all owners.
 func (g *Group) All() uint16 { return g.old | g.new }
 

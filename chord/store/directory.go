@@ -63,7 +63,7 @@ func (d *directory) begin(shards int) error {
 		return d.writeFormat(format{Product: product, Format: formatVersion, Shards: shards, State: stateNew})
 	}
 	if d.format.State != stateReady {
-		return nil
+		return d.removeDatabase()
 	}
 	if _, err := d.fs.Stat(d.join(databaseName)); errors.Is(err, fs.ErrNotExist) {
 		return d.lost()
