@@ -37,12 +37,7 @@ func openRing(t testing.TB, n int) []*Node {
 // openNode starts a node on loopback and closes it with the test.
 func openNode(t testing.TB, cfg Config) *Node {
 	t.Helper()
-	cfg.GossipAddr, cfg.MeshAddr = "127.0.0.1:0", "127.0.0.1:0"
-	level := hclog.Error
-	if os.Getenv("CHORD_TEST_LOG") != "" {
-		level = hclog.LevelFromString(os.Getenv("CHORD_TEST_LOG"))
-	}
-	cfg.Logger = hclog.New(&hclog.LoggerOptions{Name: cfg.Name, Level: level})
+	onLoopback(&cfg)
 	node, err := Open(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -51,6 +46,16 @@ func openNode(t testing.TB, cfg Config) *Node {
 		}
 	})
 	return node
+}
+
+// onLoopback lets a node listen on loopback, and log what matters.
+func onLoopback(cfg *Config) {
+	cfg.GossipAddr, cfg.MeshAddr = "127.0.0.1:0", "127.0.0.1:0"
+	level := hclog.Error
+	if os.Getenv("CHORD_TEST_LOG") != "" {
+		level = hclog.LevelFromString(os.Getenv("CHORD_TEST_LOG"))
+	}
+	cfg.Logger = hclog.New(&hclog.LoggerOptions{Name: cfg.Name, Level: level})
 }
 
 func waitReady(t testing.TB, n *Node) {
