@@ -30,6 +30,8 @@ const (
 	// joinerStalls how long one may not get on that is there.
 	joinerGone   = 5 * time.Second
 	joinerStalls = time.Minute
+	// goneForNow is how long a member is gone before a change does without it.
+	goneForNow = time.Second
 	// progressTimeout bounds the question how far a member is.
 	progressTimeout = 2 * time.Second
 )
@@ -78,6 +80,17 @@ func (a *absence) of(id ring.ID) time.Duration {
 	return max(time.Since(since), 1)
 }
 
+// members returns the members of a side that are gone.
+func (a *absence) members(s *ring.Side) []ring.Member {
+	var gone []ring.Member
+	for _, m := range s.Members {
+		if a.of(m.ID) > 0 {
+			gone = append(gone, m)
+		}
+	}
+	return gone
+}
+
 // begin starts a change that was asked of this node, or that is due. turn says
 // that it is this member's turn to do what everybody sees.
 func (r *reshaper) begin(conf *ring.Configuration, turn bool) error {
@@ -89,6 +102,9 @@ func (r *reshaper) begin(conf *ring.Configuration, turn bool) error {
 	if err != nil || next == nil {
 		return err
 	}
+	if gone := r.gone.members(&conf.New); len(gone) > conf.New.Faults() {
+		return fmt.Errorf("a change of the ring waits for %s: they are gone, and more than the ring can do without; start them, or see remove -force", strings.Join(memberNames(gone), ", "))
+	}
 	r.node.log.Info("begins a change of the ring", "epoch", next.Epoch, "joining", memberNames(plan.Join), "leaving", r.names(conf, plan.Remove))
 	if err := r.propose(conf, next); err != nil {
 		return fmt.Errorf("begin a change: %w", err)
@@ -99,12 +115,7 @@ func (r *reshaper) begin(conf *ring.Configuration, turn bool) error {
 // plan says who is to come and to go.
 func (r *reshaper) plan(conf *ring.Configuration, turn bool) (ring.Plan, error) {
 	var plan ring.Plan
-	var gone []ring.Member
-	for _, m := range conf.New.Members {
-		if r.gone.of(m.ID) > 0 {
-			gone = append(gone, m)
-		}
-	}
+	gone := r.gone.members(&conf.New)
 	spared := len(gone) <= conf.New.Faults()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -198,7 +209,7 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 		case joins && (gone > joinerGone || r.stalls(m.ID)):
 			r.node.log.Warn("a member that was to join does not get on: the change is undone", "member", m.Name, "epoch", conf.Epoch)
 			return r.propose(conf, conf.Finish(true))
-		case gone > 0:
+		case gone > goneForNow:
 			lost = append(lost, m.Name)
 		default:
 			waiting = append(waiting, m.Name)

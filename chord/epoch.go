@@ -86,7 +86,7 @@ func (n *Node) enterOne(ctx context.Context, st *ringState, conf *ring.Configura
 	}
 	n.log.Info("entered a configuration of the ring", "epoch", conf.Epoch, "joint", conf.Joint(), "members", len(conf.New.Members))
 	n.wg.Go(func() { n.purge(next) })
-	n.reshaper.entered(st.placement.Configuration(), conf)
+	n.reshaper.entered(st, next)
 	n.peers.wake()
 	return nil
 }

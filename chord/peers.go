@@ -69,6 +69,9 @@ func (p *peers) gossiped(g gossip.Node) {
 	before := s.gossip
 	s.gossip = g.State
 	p.mu.Unlock()
+	if st := p.node.ring.Load(); st != nil && g.Epoch > st.placement.Configuration().Epoch {
+		p.node.reshaper.wake()
+	}
 	switch g.State {
 	case gossip.Alive:
 		if g.MeshAddr != "" && g.Role == gossip.RoleMember {

@@ -30,6 +30,7 @@ const (
 	// registerInterval is how often the first member reads the register: what was
 	// chosen there may have been forgotten by who chose it.
 	registerInterval = 3 * time.Second
+	rereadTimeout    = time.Second
 	// reshapeTimeout bounds one step of a change.
 	reshapeTimeout = 10 * time.Second
 )
@@ -219,14 +220,14 @@ func (r *reshaper) reread(conf *ring.Configuration) error {
 		r.read = time.Now()
 	}
 	r.mu.Unlock()
-	if !due {
+	if !due || len(r.gone.members(&conf.New)) > conf.New.Faults() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(r.node.ctx, reshapeTimeout)
+	ctx, cancel := context.WithTimeout(r.node.ctx, rereadTimeout)
 	defer cancel()
 	chosen, index, err := r.node.chosenConfiguration(ctx)
 	if err != nil {
-		return nil // no quorum; there is nothing that waits for this
+		return nil // no quorum, as it seems; there is nothing that waits for this
 	}
 	return r.compare(ctx, conf, chosen, index)
 }
@@ -329,7 +330,11 @@ func (r *reshaper) syncing(st *ringState) *syncer {
 }
 
 // entered is told that the node went from one configuration to the next.
-func (r *reshaper) entered(before, now *ring.Configuration) {
+func (r *reshaper) entered(from, to *ringState) {
+	before, now := from.placement.Configuration(), to.placement.Configuration()
+	if to.member && now.Joint() {
+		r.startSync(to)
+	}
 	r.wake()
 	id := r.node.id
 	if now.Joint() || before.Old == nil || !inSide(before.Old, id) || inSide(&now.New, id) {
