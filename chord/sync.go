@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,6 +42,7 @@ type giver struct {
 	notes          []copyNote
 	next           string
 	more, gone     bool
+	tries          int // in vain
 	scanned, total uint64
 	bound          uint64
 }
@@ -48,6 +50,10 @@ type giver struct {
 // syncPause is how long a member waits before it asks again those that did not
 // answer.
 const syncPause = 200 * time.Millisecond
+
+// firstPageTimeout is how long a giver has for a page at first; it doubles, up to
+// pageTimeout, as long as it does not answer.
+const firstPageTimeout = time.Second
 
 // newSyncer begins to copy in a joint configuration.
 func newSyncer(n *Node, st *ringState) *syncer {
@@ -166,13 +172,18 @@ func (s *syncer) unfilled(givers []*giver) bool {
 }
 
 func (s *syncer) ask(ctx context.Context, g *giver) error {
-	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	if !s.node.peers.usable(g.member.ID.Node()) {
+		return errors.New("it does not answer")
+	}
+	callCtx, cancel := context.WithTimeout(ctx, min(firstPageTimeout<<g.tries, pageTimeout))
 	defer cancel()
+	g.tries = min(g.tries+1, 8)
 	var page pageReply
 	req := pageRequest{Epoch: s.epoch(), For: s.node.id.Bytes(), Which: whichNew, After: g.next}
-	if err := s.node.mesh.Call(ctx, g.member.ID.Node(), callPage, &req, &page); err != nil {
+	if err := s.node.mesh.Call(callCtx, g.member.ID.Node(), callPage, &req, &page); err != nil {
 		return err
 	}
+	g.tries = 0
 	g.notes, g.next, g.more, g.bound = page.Copies, page.Next, page.More, page.Bound
 	g.scanned += page.Scanned
 	g.total = max(page.Total, g.scanned)
