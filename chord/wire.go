@@ -24,6 +24,10 @@ const (
 	callImpose
 	callPage
 	callCells
+	callLives
+	callDigest
+	callCompared
+	callAdopt
 )
 
 // Codes of the errors that handlers return.
