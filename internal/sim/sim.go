@@ -137,8 +137,7 @@ func Run(o Options) (Stats, error) {
 		c := &client{sim: s, id: id, until: o.Duration, seen: map[string]version{}}
 		c.run()
 	}
-	for k.step(o.Duration + settle) {
-	}
+	s.run(o.Duration + settle)
 	if err := s.finale(); err != nil {
 		return s.stats, err
 	}
