@@ -105,7 +105,9 @@ func (s *Sim) durable() error {
 		}
 		at := chosen.Value.Write().Time
 		if chosen.IsZero() {
-			at = s.forgotUpTo(key)
+			if at = s.forgotUpTo(key); at < acknowledged[key] {
+				return fmt.Errorf("key %q: the owners have nothing and promise all up to %d, and a write at %d was acknowledged", key, at, acknowledged[key])
+			}
 		}
 		if at < acknowledged[key] {
 			return fmt.Errorf("key %q: the owners agree on a write at %d, and one at %d was acknowledged", key, at, acknowledged[key])

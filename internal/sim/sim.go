@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -149,14 +150,12 @@ func Run(o Options) (Stats, error) {
 		c.run()
 	}
 	s.run(o.Duration + settle)
-	if err := s.finale(); err != nil {
-		return s.stats, err
-	}
-	decided, err := judge(s.history)
+	err := s.finale()
+	decided, wrong := judge(s.history)
 	if !decided {
 		s.stats.Undecided++
 	}
-	return s.stats, err
+	return s.stats, errors.Join(wrong, err)
 }
 
 // populate makes a ring, up to two clients beside it, and with Reshape up to
