@@ -17,4 +17,9 @@ const (
 	ruleEpoch
 	ruleMergeFloor
 	ruleBound
+	ruleForgetFloor
+	ruleForgetFate
+	ruleGone
+	ruleForgetStamp
+	ruleMergePromise
 )
