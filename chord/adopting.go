@@ -89,16 +89,19 @@ func (n *Node) adoptAll(ctx context.Context, st *ringState, keys []string, cells
 			return nil, fmt.Errorf("key %q: %w", keys[i], err)
 		}
 	}
-	epoch := st.placement.Configuration().Epoch
 	begun := make([]adoption, len(keys))
 	for i, key := range keys {
-		d := n.driver(st, key)
-		token, result := d.begin(func(now register.Now, token uint64) { d.shard.Adopt(now, token, epoch, key, decoded[i]) })
-		begun[i] = adoption{d, token, result}
+		begun[i] = n.copyCell(st, key, decoded[i], false)
 	}
+	return n.settled(ctx, begun)
+}
+
+// settled waits until cells that were given to shards are durable, or settled
+// otherwise. Those that do not get settled in time are given up.
+func (n *Node) settled(ctx context.Context, begun []adoption) ([]register.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	outcomes := make([]register.Outcome, len(keys))
+	outcomes := make([]register.Outcome, len(begun))
 	for i := range begun {
 		select {
 		case res := <-begun[i].result:

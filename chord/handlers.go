@@ -87,6 +87,13 @@ func (n *Node) handleReshaping() {
 		}
 		return []byte{}, refused(n.onImpose(ctx, from, &req))
 	})
+	n.mesh.HandleCall(callTombstones, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req tombstonesRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onTombstones(ctx, &req)
+	})
 	n.mesh.HandleCall(callPage, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
 		var req pageRequest
 		if err := body.Decode(&req); err != nil {

@@ -105,6 +105,9 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.wg.Go(n.peers.run)
 	n.wg.Go(n.reshaper.run)
+	if n.store != nil {
+		n.wg.Go((&forgetter{node: n, limit: newLimiter(cfg.RepairRate)}).run)
+	}
 	n.wg.Go(n.repairs.run)
 	n.wg.Go(n.watchConflict)
 	return n, nil

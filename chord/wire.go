@@ -28,6 +28,7 @@ const (
 	callDigest
 	callCompared
 	callAdopt
+	callTombstones
 )
 
 // Codes of the errors that handlers return.

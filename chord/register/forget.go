@@ -9,8 +9,7 @@ import (
 // forgets a tombstone that every owner holds, what it must say of that
 // afterwards, and how a key is written again for owners that missed it.
 //
-// A tombstone must be held by every owner of one epoch, both sides of a joint
-// configuration included, before the first of them forgets it: else one that has
+// A tombstone must be held by every owner of one final epoch before the first of them forgets it: else one that has
 // the value before it would bring that back. And who forgets must go on refusing
 // what the tombstone refused, so the floor rises to it: else a late Accept, or a
 // late copy, of what was deleted would find nothing in its way.
@@ -18,10 +17,10 @@ import (
 // Forgettable reports whether nothing of key that is older than the tombstone
 // accepted at ballot can come from this owner, or come to it, any more: it
 // holds that very tombstone, or nothing under a floor at or above it, as after
-// it forgot it. Either is durable. False in another epoch, and where this node
-// does not own key.
+// it forgot it. Either is durable. False in another epoch, in a joint one (see
+// Learn), and where this node does not own key.
 func (s *Shard) Forgettable(epoch uint64, key string, ballot Ballot) bool {
-	if s.err != nil || epoch != s.epoch || ballot.IsZero() || !s.owns(key) {
+	if s.err != nil || epoch != s.epoch || s.joint() && holds(ruleForgetFinal) || ballot.IsZero() || !s.owns(key) {
 		return false
 	}
 	if _, pending := s.pending[key]; pending {
@@ -38,9 +37,9 @@ func (s *Shard) Forgettable(epoch uint64, key string, ballot Ballot) bool {
 }
 
 // Forget drops the tombstone that this owner accepted at ballot, and promises in
-// its place. The caller must know that every owner of key in epoch, by Old and
-// by New, was Forgettable for it. The token's result is Done once it is gone from
-// the disk; Refused in another epoch, and where this node does not hold that very
+// its place. The caller must know that every owner of key in epoch was
+// Forgettable for it. The token's result is Done once it is gone from the disk;
+// Refused in another epoch, in a joint one, and where this node does not hold that very
 // tombstone, durably.
 func (s *Shard) Forget(now Now, token uint64, epoch uint64, key string, ballot Ballot) {
 	if !s.begin(now) {
@@ -52,7 +51,7 @@ func (s *Shard) Forget(now Now, token uint64, epoch uint64, key string, ballot B
 
 func (s *Shard) forget(token, epoch uint64, key string, ballot Ballot) {
 	answer := func(o Outcome) { s.answerCaller(Result{Token: token, Outcome: o}) }
-	if epoch != s.epoch || ballot.IsZero() || !s.owns(key) {
+	if epoch != s.epoch || s.joint() && holds(ruleForgetFinal) || ballot.IsZero() || !s.owns(key) {
 		answer(Refused)
 		return
 	}

@@ -22,4 +22,5 @@ const (
 	ruleGone
 	ruleForgetStamp
 	ruleMergePromise
+	ruleForgetFinal
 )

@@ -20,6 +20,7 @@ type mutation struct {
 	hot     bool
 	reshape bool
 	tend    bool   // repair and forget
+	learn   bool   // compare what is given
 	limit   uint64 // seeds
 	want    string // in what is found
 	script  string
@@ -55,6 +56,8 @@ var mutations = []mutation{
 	{rule: "mergebelowfloor", hot: true, tend: true, limit: 300},
 	{rule: "mergebelowfloor", script: "testdata/mergebelowfloor.txt"},
 	{rule: "nobound", script: "testdata/nobound.txt"},
+	{rule: "forgetjoint", reshape: true, tend: true, learn: true, limit: 3000},
+	{rule: "learnunheld", reshape: true, tend: true, learn: true, limit: 3000},
 }
 
 // TestMutations takes out one rule after the other and expects a history that is
@@ -75,7 +78,7 @@ func TestMutations(t *testing.T) {
 			}
 			for n := uint64(1); n <= m.limit; n++ {
 				how = fmt.Sprintf("seed %d", n)
-				if _, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend}); err != nil && strings.Contains(err.Error(), m.want) {
+				if _, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend, Learn: m.learn}); err != nil && strings.Contains(err.Error(), m.want) {
 					return err
 				}
 			}

@@ -12,4 +12,5 @@ const (
 	ruleFlush
 	rulePurge
 	ruleForgetAll
+	ruleLearnHeld
 )

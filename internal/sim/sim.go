@@ -28,6 +28,9 @@ type Options struct {
 	// Repair lets members compare what they both own and adopt what is newer;
 	// Forget lets them forget tombstones.
 	Repair, Forget bool
+	// Learn lets new owners compare what they were given before they take it, and
+	// learn what a majority holds.
+	Learn bool
 }
 
 // Stats count what happened in a run.
@@ -38,7 +41,8 @@ type Stats struct {
 	Joint, Final, Aborted, Adopted, Dropped, Renewed int
 	// Repaired cells were adopted by an owner that missed them, outside of ring
 	// changes; Forgotten tombstones are counted once an owner.
-	Repaired, Forgotten int
+	// Learnt cells were taken over because a majority held them.
+	Repaired, Forgotten, Learnt int
 	// Undecided runs have a history that the checker gave up on in time.
 	Undecided int
 	// Slowest is the longest that an operation took that began after all faults
@@ -66,6 +70,7 @@ func (s *Stats) Add(o Stats) {
 	s.Renewed += o.Renewed
 	s.Repaired += o.Repaired
 	s.Forgotten += o.Forgotten
+	s.Learnt += o.Learnt
 	s.Undecided += o.Undecided
 	s.Slowest = max(s.Slowest, o.Slowest)
 }
@@ -74,6 +79,7 @@ func (s *Stats) Add(o Stats) {
 type Sim struct {
 	seed      uint64
 	reshape   bool
+	learning  bool
 	repair    bool
 	forget    bool
 	kernel    *kernel
@@ -106,7 +112,7 @@ const settle = 20 * time.Second
 // Run runs one simulation to its end and judges it.
 func Run(o Options) (Stats, error) {
 	k := &kernel{rng: rand.New(rand.NewPCG(o.Seed, 0x6368))}
-	s := &Sim{seed: o.Seed, reshape: o.Reshape, repair: o.Repair, forget: o.Forget, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, stalls: 0.02, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
+	s := &Sim{seed: o.Seed, reshape: o.Reshape, learning: o.Learn, repair: o.Repair, forget: o.Forget, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, stalls: 0.02, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
 	s.network = &network{k: k, nodes: map[ring.Node]*node{}, cut: map[[2]ring.Node]bool{}, stats: &s.stats, late: 0.02}
 	s.network.loss = []float64{0, 0.01, 0.05, 0.15}[k.rng.IntN(4)]
 	s.register = register.Config{
