@@ -57,7 +57,7 @@ var mutations = []mutation{
 	{rule: "mergebelowfloor", script: "testdata/mergebelowfloor.txt"},
 	{rule: "nobound", script: "testdata/nobound.txt"},
 	{rule: "forgetjoint", reshape: true, tend: true, learn: true, limit: 3000},
-	{rule: "learnunheld", reshape: true, tend: true, learn: true, limit: 3000},
+	{rule: "learnunheld", script: "testdata/learnunheld.txt"},
 }
 
 // TestMutations takes out one rule after the other and expects a history that is

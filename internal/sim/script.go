@@ -135,7 +135,7 @@ func (s *Script) Do(cmd string, args []string) string {
 		} else {
 			s.printf("linearizable")
 		}
-	case "next", "enter", "epochs", "adopt", "raise", "purge", "forgettable", "forget", "rewrite":
+	case "next", "enter", "epochs", "adopt", "take", "raise", "purge", "forgettable", "forget", "rewrite":
 		s.reshape(cmd, pos, opt)
 	default:
 		s.onNode(cmd, s.node(pos[0]), pos[1:])

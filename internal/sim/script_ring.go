@@ -34,6 +34,27 @@ func (s *Script) reshape(cmd string, pos []string, opt map[string]string) {
 		s.input(s.node(pos[0]), func(a *actor, now register.Now) {
 			a.shard.Adopt(now, number(pos[1]), epoch, key, from.cells[key])
 		})
+	case "take": // what the named givers hold, as a new owner that compares it first
+		to, key := s.node(pos[0]), pos[2]
+		g := s.chain[to.epoch].Group(key)
+		var cell register.Cell
+		var holders uint16
+		for _, name := range pos[3:] {
+			from := s.node(name)
+			if c := from.cells[key]; cell.Accepted.Less(c.Accepted) {
+				cell, holders = c, 0
+			}
+			if from.cells[key].Accepted == cell.Accepted {
+				holders |= 1 << g.Index(from.id)
+			}
+		}
+		s.input(to, func(a *actor, now register.Now) {
+			take := a.shard.Adopt
+			if g.Held(holders) || !holds(ruleLearnHeld) {
+				take = a.shard.Learn
+			}
+			take(now, number(pos[1]), a.shard.Epoch(), key, cell)
+		})
 	case "raise":
 		bound := s.node(pos[2]).shard.Bound()
 		s.input(s.node(pos[0]), func(a *actor, now register.Now) { a.shard.Raise(now, number(pos[1]), bound) })
