@@ -208,7 +208,7 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 		case joins && (gone > joinerGone || r.stalls(m.ID)):
 			r.node.log.Warn("a member that was to join does not get on: the change is undone", "member", m.Name, "epoch", conf.Epoch)
 			return r.propose(conf, conf.Finish(true))
-		case gone > goneForNow:
+		case gone > goneForNow && !joins:
 			lost = append(lost, m.Name)
 		default:
 			waiting = append(waiting, m.Name)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/time/rate"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -34,9 +33,8 @@ type Node struct {
 	peers  *peers
 	vote   *vote // in the founding of a ring
 
-	reshaper  *reshaper
-	syncLimit *rate.Limiter
-	repairs   *repairer
+	reshaper *reshaper
+	repairs  *repairer
 
 	ring  atomic.Pointer[ringState] // nil until there is one
 	ready chan struct{}             // closed when ring is set
@@ -89,7 +87,6 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.peers = newPeers(n)
 	n.reshaper = newReshaper(n)
-	n.syncLimit = newLimiter(cfg.SyncRate)
 	n.repairs = newRepairer(n)
 	if err := n.listen(boot, conf); err != nil {
 		return nil, err

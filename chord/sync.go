@@ -51,6 +51,10 @@ type giver struct {
 // answer.
 const syncPause = 200 * time.Millisecond
 
+// syncKeys is how many keys a giver looks at at a time: few, so that nobody who
+// waits for its processor waits long.
+const syncKeys = 100
+
 // firstPageTimeout is how long a giver has for a page at first; it doubles, up to
 // pageTimeout, as long as it does not answer.
 const firstPageTimeout = time.Second
@@ -58,7 +62,7 @@ const firstPageTimeout = time.Second
 // newSyncer begins to copy in a joint configuration.
 func newSyncer(n *Node, st *ringState) *syncer {
 	s := &syncer{node: n, st: st, began: time.Now()}
-	s.copier = copier{node: n, st: st, limit: n.syncLimit, copied: func(keys, bytes int) {
+	s.copier = copier{node: n, st: st, pace: newPace(n.cfg.SyncRate), copied: func(keys, bytes int) {
 		s.keys.Add(uint64(keys))
 		s.bytes.Add(uint64(bytes))
 	}}
@@ -108,6 +112,9 @@ func (s *syncer) walk(ctx context.Context) error {
 	}
 	for {
 		if err := s.fill(ctx, givers, spare); err != nil {
+			return err
+		}
+		if err := s.copier.pace.spend(ctx, len(givers)*syncKeys*noteBytes); err != nil {
 			return err
 		}
 		upTo, more := s.reach(givers)
@@ -179,15 +186,15 @@ func (s *syncer) ask(ctx context.Context, g *giver) error {
 	defer cancel()
 	g.tries = min(g.tries+1, 8)
 	var page pageReply
-	req := pageRequest{Epoch: s.epoch(), For: s.node.id.Bytes(), Which: whichNew, After: g.next}
+	req := pageRequest{Epoch: s.epoch(), For: s.node.id.Bytes(), Which: whichNew, After: g.next, Limit: syncKeys}
 	if err := s.node.mesh.Call(callCtx, g.member.ID.Node(), callPage, &req, &page); err != nil {
 		return err
 	}
 	g.tries = 0
 	g.notes, g.next, g.more, g.bound = page.Copies, page.Next, page.More, page.Bound
 	g.scanned += page.Scanned
-	g.total = max(page.Total, g.scanned)
-	return spend(ctx, s.copier.limit, int(page.Scanned)*noteBytes)
+	g.total = max(page.Total, g.total, g.scanned)
+	return nil
 }
 
 // reach returns the last key up to which every giver has told what it holds, and
