@@ -126,7 +126,7 @@ func (c *copier) takeWanted(ctx context.Context, from ring.Node, offered []wante
 // take takes the first of the cells, and returns how many.
 func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, error) {
 	req := cellsRequest{Epoch: c.st.placement.Configuration().Epoch}
-	for _, w := range want {
+	for _, w := range want[:min(len(want), adoptKeys)] {
 		req.Keys = append(req.Keys, w.key)
 	}
 	callCtx, cancel := context.WithTimeout(ctx, pageTimeout)
@@ -135,8 +135,8 @@ func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, 
 	if err := c.node.mesh.Call(callCtx, from, callCells, &req, &reply); err != nil {
 		return 0, err
 	}
-	if len(reply.Cells) == 0 || len(reply.Cells) > len(want) {
-		return 0, fmt.Errorf("%d cells for %d keys", len(reply.Cells), len(want))
+	if len(reply.Cells) == 0 || len(reply.Cells) > len(req.Keys) {
+		return 0, fmt.Errorf("%d cells for %d keys", len(reply.Cells), len(req.Keys))
 	}
 	var begun []adoption
 	bytes := 0

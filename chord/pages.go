@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -152,6 +153,9 @@ const cellsBytes = 64 << 10
 func (n *Node) onCells(ctx context.Context, req *cellsRequest) (*cellsReply, error) {
 	if _, err := n.owner(req.Epoch); err != nil {
 		return nil, err
+	}
+	if len(req.Keys) > adoptKeys {
+		return nil, fmt.Errorf("%d keys; at most %d cells are given at a time", len(req.Keys), adoptKeys)
 	}
 	reply := &cellsReply{}
 	size := 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type syncer struct {
 	done   atomic.Bool
 	keys   atomic.Uint64
 	bytes  atomic.Uint64
+	work   atomic.Uint64 // keys looked at, and bytes copied
 
 	mu   sync.Mutex
 	part float64 // how much is done
@@ -65,6 +67,7 @@ func newSyncer(n *Node, st *ringState) *syncer {
 	s.copier = copier{node: n, st: st, pace: newPace(n.cfg.SyncRate), copied: func(keys, bytes int) {
 		s.keys.Add(uint64(keys))
 		s.bytes.Add(uint64(bytes))
+		s.work.Add(uint64(bytes))
 	}}
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(n.ctx)
@@ -190,7 +193,11 @@ func (s *syncer) ask(ctx context.Context, g *giver) error {
 	if err := s.node.mesh.Call(callCtx, g.member.ID.Node(), callPage, &req, &page); err != nil {
 		return err
 	}
+	if page.More && page.Next <= g.next || !slices.IsSortedFunc(page.Copies, func(a, b copyNote) int { return strings.Compare(a.Key, b.Key) }) {
+		return fmt.Errorf("a page after %q that ends with %q", g.next, page.Next)
+	}
 	g.tries = 0
+	s.work.Add(page.Scanned)
 	g.notes, g.next, g.more, g.bound = page.Copies, page.Next, page.More, page.Bound
 	g.scanned += page.Scanned
 	g.total = max(page.Total, g.total, g.scanned)
@@ -240,11 +247,32 @@ func (s *syncer) copyUpTo(ctx context.Context, givers []*giver, upTo string, mor
 		if len(want[i]) == 0 {
 			continue
 		}
-		if _, err := s.copier.takeWanted(ctx, g.member.ID.Node(), want[i]); err != nil {
-			return fmt.Errorf("copying from %q: %w", g.member.Name, err)
+		if err := s.take(ctx, g, want[i]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// take takes cells from a giver, and goes on trying as long as it is there, since
+// to begin anew costs another look at all keys.
+func (s *syncer) take(ctx context.Context, g *giver, want []wanted) error {
+	for {
+		_, err := s.copier.takeWanted(ctx, g.member.ID.Node(), want)
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("copying from %q: %w", g.member.Name, err)
+		if ctx.Err() != nil || !s.node.peers.usable(g.member.ID.Node()) {
+			return err
+		}
+		s.hold(err)
+		select {
+		case <-time.After(syncPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // newestCopy is the highest ballot at which a giver holds a key.
@@ -359,8 +387,12 @@ type progressReply struct {
 	Epoch  uint64
 	Synced bool
 	Sync   backend.SyncProgress
-	// Held says why the copying does not go on; Failed why this member is of no use.
+	// Work grows as long as the copying gets on.
+	Work uint64
+	// Held says why it does not.
 	Held string
+	// Clean: nothing is here any more that the member does not own.
+	Clean bool
 }
 
 // onProgress answers how far this member is.
@@ -369,10 +401,11 @@ func (n *Node) onProgress() (*progressReply, error) {
 	if st == nil {
 		return nil, &mesh.RemoteError{Code: codeNotReady, Message: "no ring yet"}
 	}
-	reply := &progressReply{Epoch: st.placement.Configuration().Epoch}
+	reply := &progressReply{Epoch: st.placement.Configuration().Epoch, Clean: st.clean()}
 	if s := n.reshaper.syncing(st); s != nil {
 		reply.Synced = s.done.Load()
 		reply.Sync, reply.Held = s.progress()
+		reply.Work = s.work.Load()
 	}
 	return reply, nil
 }
