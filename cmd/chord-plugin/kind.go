@@ -107,6 +107,21 @@ func rate(to func(*config) *int) kind {
 	}}
 }
 
+// rateOrAuto is rate, or "auto" for 0: gently.
+func rateOrAuto(to func(*config) *int) kind {
+	k := rate(to)
+	number := k.set
+	k.allowed = "auto, " + k.allowed
+	k.set = func(c *config, v string) error {
+		if v == "auto" {
+			*to(c) = 0
+			return nil
+		}
+		return number(c, v)
+	}
+	return k
+}
+
 // The bounds of dead_member_reap_after. A member that is only being restarted is
 // not to be replaced.
 const leastReap, mostReap = time.Second, 30 * 24 * time.Hour

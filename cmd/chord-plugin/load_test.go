@@ -177,12 +177,12 @@ func TestWrongValues(t *testing.T) {
 		{"dead_member_reap_after", "721h", `allowed is 1s to 720h, or off`},
 		{"dead_member_reap_after", "10", `allowed is 1s to 720h, or off`},
 		{"dead_member_reap_after", "never", `allowed is 1s to 720h, or off`},
-		{"sync_rate", "1023", `allowed is 1KiB to 64GiB, or a number of bytes`},
-		{"sync_rate", "65GiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
-		{"sync_rate", "9223372036854775807GiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
-		{"sync_rate", "8 MiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
-		{"sync_rate", "8MB", `allowed is 1KiB to 64GiB, or a number of bytes`},
-		{"sync_rate", "1.5MiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "1023", `allowed is auto, 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "65GiB", `allowed is auto, 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "9223372036854775807GiB", `allowed is auto, 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "8 MiB", `allowed is auto, 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "8MB", `allowed is auto, 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "1.5MiB", `allowed is auto, 1KiB to 64GiB, or a number of bytes`},
 		{"repair_rate", "-1", `allowed is 1KiB to 64GiB, or a number of bytes`},
 		{"repair_rate", "off", `allowed is 1KiB to 64GiB, or a number of bytes`},
 		{"repair_rate", "MiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
@@ -200,7 +200,7 @@ func TestWrongValues(t *testing.T) {
 }
 
 func TestRates(t *testing.T) {
-	for value, want := range map[string]int{"1024": 1024, "1KiB": 1024, "8388608": 8 << 20, "8MiB": 8 << 20, "64GiB": 64 << 30} {
+	for value, want := range map[string]int{"auto": 0, "1024": 1024, "1KiB": 1024, "8388608": 8 << 20, "8MiB": 8 << 20, "64GiB": 64 << 30} {
 		require.Equal(t, want, settle(t, false, map[string]string{"sync_rate": value}).node.SyncRate, value)
 	}
 	require.Equal(t, 90*time.Second, settle(t, false, map[string]string{"dead_member_reap_after": "90s"}).node.ReapAfter)
