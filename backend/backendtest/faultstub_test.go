@@ -1,0 +1,3 @@
+package backendtest
+
+var txnFaults, txFaults, watchFaults, sessionFaults, lockFaults, fenceFaults, expireFaults []fault
