@@ -95,6 +95,9 @@ func (e *Error) Error() string {
 	if e.Message != "" {
 		s += ": " + e.Message
 	}
+	if len(e.Ops) > 0 {
+		s += fmt.Sprintf(" (operation %d, the first of %d that failed)", e.Ops[0].Op, len(e.Ops))
+	}
 	if e.Owners > 0 {
 		s += fmt.Sprintf(" (%d of %d owners answered)", e.Answered, e.Owners)
 	}

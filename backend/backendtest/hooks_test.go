@@ -3,6 +3,7 @@ package backendtest
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/chord-plugin/chord-plugin/backend"
@@ -211,3 +212,122 @@ func (w *window) enter() {
 	w.events.Add(1)
 	w.linger(1)
 }
+
+// ops changes what Txn is asked.
+func (h *hooks) ops(change func(ops []backend.TxnOp) []backend.TxnOp) {
+	h.txn = func(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
+		return h.Backend.Txn(ctx, change(slices.Clone(ops)))
+	}
+}
+
+// op changes each operation that Txn is asked for.
+func (h *hooks) op(change func(op *backend.TxnOp)) {
+	h.ops(func(ops []backend.TxnOp) []backend.TxnOp {
+		for i := range ops {
+			change(&ops[i])
+		}
+		return ops
+	})
+}
+
+// txHooks is a transaction some of whose operations are replaced.
+type txHooks struct {
+	backend.Tx
+	get      func(ctx context.Context, key string) (*backend.Entry, error)
+	list     func(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error)
+	put      func(ctx context.Context, key string, value []byte, opts backend.PutOptions) error
+	commit   func(ctx context.Context) error
+	rollback func(ctx context.Context) error
+}
+
+func (t *txHooks) Get(ctx context.Context, key string) (*backend.Entry, error) {
+	if t.get != nil {
+		return t.get(ctx, key)
+	}
+	return t.Tx.Get(ctx, key)
+}
+
+func (t *txHooks) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
+	if t.list != nil {
+		return t.list(ctx, q)
+	}
+	return t.Tx.List(ctx, q)
+}
+
+func (t *txHooks) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) error {
+	if t.put != nil {
+		return t.put(ctx, key, value, opts)
+	}
+	return t.Tx.Put(ctx, key, value, opts)
+}
+
+func (t *txHooks) Commit(ctx context.Context) error {
+	if t.commit != nil {
+		return t.commit(ctx)
+	}
+	return t.Tx.Commit(ctx)
+}
+
+func (t *txHooks) Rollback(ctx context.Context) error {
+	if t.rollback != nil {
+		return t.rollback(ctx)
+	}
+	return t.Tx.Rollback(ctx)
+}
+
+// tx changes what transactions do.
+func (h *hooks) tx(change func(t *txHooks)) {
+	h.begin = func(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
+		tx, err := h.Backend.Begin(ctx, opts)
+		if err != nil {
+			return nil, err
+		}
+		t := &txHooks{Tx: tx}
+		change(t)
+		return t, nil
+	}
+}
+
+// lockHooks is a lock some of whose operations are replaced.
+type lockHooks struct {
+	backend.Lock
+	lost   <-chan struct{}
+	unlock func(ctx context.Context) error
+}
+
+func (l *lockHooks) Lost() <-chan struct{} {
+	if l.lost != nil {
+		return l.lost
+	}
+	return l.Lock.Lost()
+}
+
+func (l *lockHooks) Unlock(ctx context.Context) error {
+	if l.unlock != nil {
+		return l.unlock(ctx)
+	}
+	return l.Lock.Unlock(ctx)
+}
+
+// handle changes what locks do.
+func (h *hooks) handle(change func(l *lockHooks)) {
+	h.lock = func(ctx context.Context, opts backend.LockOptions) (backend.Lock, error) {
+		got, err := h.Backend.Lock(ctx, opts)
+		if err != nil {
+			return nil, err
+		}
+		l := &lockHooks{Lock: got}
+		change(l)
+		return l, nil
+	}
+}
+
+// A fakeLock is held by nobody.
+type fakeLock struct{ key string }
+
+func (l fakeLock) Key() string                                 { return l.key }
+func (l fakeLock) Session() string                             { return stranger }
+func (l fakeLock) Token() uint64                               { return 1 << 52 }
+func (l fakeLock) Lost() <-chan struct{}                       { return nil }
+func (l fakeLock) Value(context.Context) ([]byte, bool, error) { return nil, true, nil }
+func (l fakeLock) Unlock(context.Context) error                { return nil }

@@ -191,3 +191,52 @@ func (r *recorder) Error(args ...any)                 { r.Log(args...); r.Fail()
 func (r *recorder) Errorf(format string, args ...any) { r.Logf(format, args...); r.Fail() }
 func (r *recorder) Fatal(args ...any)                 { r.Log(args...); r.FailNow() }
 func (r *recorder) Fatalf(format string, args ...any) { r.Logf(format, args...); r.FailNow() }
+
+// A weak backend says that it can do less than its methods promise.
+type weak struct {
+	Backend
+	can backend.Capability
+}
+
+func (w weak) Capabilities() backend.Capability { return w.can }
+
+func TestOptionsRequire(t *testing.T) {
+	var b bench
+	const most = backend.AllCapabilities &^ backend.CanFence
+	passes := func(can backend.Capability, opts Options) bool {
+		r := &recorder{TB: t}
+		done := make(chan struct{})
+		go func() { // for FailNow to end
+			defer close(done)
+			opts.require(r, weak{b.open(), can})
+		}()
+		<-done
+		return !r.Failed()
+	}
+	require.True(t, passes(0, Options{}))
+	require.True(t, passes(most, Options{Must: most, Patience: 1}))
+	require.True(t, passes(most, Options{Must: backend.CanTransact | backend.CanWatch}))
+	require.False(t, passes(most, Options{Must: backend.CanFence}), "a missing capability")
+	require.False(t, passes(most, Options{Must: backend.CanLock}), "no time for locks")
+	require.False(t, passes(most, Options{Must: backend.CanExpire}), "no time for expiry")
+}
+
+// What a backend can not do is left out, and what it can do is not, except for want
+// of time.
+func TestOptionsAllow(t *testing.T) {
+	var b bench
+	count := func(can backend.Capability, opts Options) (n int) {
+		for _, g := range groups() {
+			if opts.allow(weak{b.open(), can}, g) {
+				n += len(g.cases)
+			}
+		}
+		return n
+	}
+	require.Equal(t, len(groups()[0].cases), count(0, Options{Patience: 1}))
+	require.Equal(t, len(cases()), count(backend.AllCapabilities, Options{Patience: 1}))
+	require.Equal(t, len(cases()), count(backend.AllCapabilities, b.options()))
+	timed := len(sessionTimeCases) + len(holdTimeCases) + len(lockTimeCases) + len(expireTimeCases)
+	require.Equal(t, len(cases())-timed, count(backend.AllCapabilities, Options{}))
+	require.Equal(t, len(groups()[0].cases)+len(watchCases), count(backend.CanWatch, Options{}))
+}

@@ -111,8 +111,15 @@ const looksAfterwards = 20
 // does.
 func (c *check) vanishes(d time.Duration, looks ...func() (there bool, err error)) {
 	c.Helper()
-	looks = append(looks, looks...)
 	var gone atomic.Bool
+	for _, look := range looks {
+		there, err := look()
+		require.NoError(c, err)
+		if !there {
+			gone.Store(true)
+		}
+	}
+	looks = append(looks, looks...)
 	due := make(chan struct{})
 	c.parallel(len(looks)+1, func(w int) error {
 		if w == len(looks) {

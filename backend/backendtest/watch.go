@@ -16,6 +16,8 @@ const (
 	// maxIdleReturns how often it may return in that time for nothing.
 	quiet          = 300 * time.Millisecond
 	maxIdleReturns = 5
+	// maxSpurious is how often a watch may return for nothing before a change.
+	maxSpurious = 100
 	// watchRounds is how many changes a watch has to notice one by one.
 	watchRounds = 300
 )
@@ -232,12 +234,13 @@ func (c *check) watch(q backend.WatchQuery) uint64 {
 
 // follows watches until the index is another, which it must be in the end.
 func (c *check) follows(ctx context.Context, q backend.WatchQuery) (uint64, error) {
-	for {
+	for range maxSpurious {
 		index, err := c.b.(backend.Watcher).Watch(ctx, q)
 		if err != nil || index != q.After {
 			return index, err
 		}
 	}
+	return 0, fmt.Errorf("a watch of %+v returned %d times for nothing", q, maxSpurious)
 }
 
 // wakes watches in the background and sends the first index that is another. An
@@ -260,7 +263,7 @@ func (c *check) idle(q backend.WatchQuery) {
 	ctx, cancel := context.WithTimeout(c.ctx, quiet)
 	defer cancel()
 	var returns int
-	for err := error(nil); err == nil && returns <= maxIdleReturns+1; returns++ {
+	for err := error(nil); err == nil && returns < 2*maxIdleReturns; returns++ {
 		q.After, err = c.b.(backend.Watcher).Watch(ctx, q)
 		if err != nil {
 			c.fails(err, backend.NoQuorum, "")

@@ -15,14 +15,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(*testing.T) backend.Backend { return New(backend.DefaultLimits()) })
-}
+func TestConformance(t *testing.T) { conforms(t, backend.DefaultLimits()) }
 
 func TestConformanceWithSmallLimits(t *testing.T) {
-	backendtest.Run(t, func(*testing.T) backend.Backend {
-		return New(backend.Limits{MaxKeySize: 256, MaxValueSize: 1 << 10})
-	})
+	conforms(t, backend.Limits{MaxKeySize: 256, MaxValueSize: 1 << 10})
+}
+
+func conforms(t *testing.T, limits backend.Limits) {
+	var clock ManualClock
+	backendtest.RunWith(t, func(*testing.T) backend.Backend { return NewWithClock(limits, &clock) },
+		backendtest.Options{Must: backend.AllCapabilities, Advance: clock.Advance})
 }
 
 func TestCodeAndCauseOfADoneContext(t *testing.T) {
@@ -69,6 +71,13 @@ func TestIndexStaysWithin53Bits(t *testing.T) {
 	_, err = s.Pop(ctx, "a")
 	require.ErrorIs(t, err, backend.ErrInternal)
 	_, err = s.PopItem(ctx)
+	require.ErrorIs(t, err, backend.ErrInternal)
+
+	_, err = s.Txn(ctx, []backend.TxnOp{{Verb: backend.VerbSet, Key: "a", Value: []byte("3")}})
+	require.ErrorIs(t, err, backend.ErrInternal)
+	_, err = s.Lock(ctx, backend.LockOptions{Key: "a"})
+	require.ErrorIs(t, err, backend.ErrInternal)
+	_, err = s.CreateSession(ctx, backend.SessionOptions{})
 	require.ErrorIs(t, err, backend.ErrInternal)
 
 	e, err := s.Get(ctx, "a", backend.GetOptions{})

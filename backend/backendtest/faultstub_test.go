@@ -1,3 +1,0 @@
-package backendtest
-
-var txnFaults, txFaults, watchFaults, sessionFaults, lockFaults, fenceFaults, expireFaults []fault
