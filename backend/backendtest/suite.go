@@ -70,19 +70,32 @@ func RunWith(t *testing.T, open func(t *testing.T) backend.Backend, opts Options
 	require.NotNil(t, shared)
 	t.Cleanup(func() { require.NoError(t, shared.Close()) })
 	opts.require(t, shared)
+	var waiting []testCase // for time to pass, which they do together
 	for _, g := range groups() {
-		if !opts.allow(shared, g) {
-			continue
-		}
-		for _, cs := range g.cases {
-			t.Run(cs.name, func(t *testing.T) {
-				if g.timed && opts.Advance == nil {
-					t.Parallel()
-				}
-				cs.start(t, shared, func() backend.Backend { return open(t) }, opts)
-			})
+		switch {
+		case !opts.allow(shared, g):
+		case g.timed && opts.Advance == nil:
+			waiting = append(waiting, g.cases...)
+		default:
+			for _, cs := range g.cases {
+				cs.runIn(t, shared, open, opts)
+			}
 		}
 	}
+	// Not t.Parallel, which would let only as many wait as there are processors.
+	var wg sync.WaitGroup
+	for _, cs := range waiting {
+		wg.Go(func() { cs.runIn(t, shared, open, opts) })
+	}
+	wg.Wait()
+}
+
+// runIn runs the case as a subtest of t.
+func (cs testCase) runIn(t *testing.T, shared backend.Backend, open func(t *testing.T) backend.Backend, opts Options) {
+	t.Helper()
+	t.Run(cs.name, func(t *testing.T) {
+		cs.start(t, shared, func() backend.Backend { return open(t) }, opts)
+	})
 }
 
 // require fails t unless b can do what it must, and that can be tested.
