@@ -1,6 +1,9 @@
 package backend
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Backend is a linearizable key/value store. All methods are safe for use by
 // many goroutines. Returned entries and byte slices belong to the caller;
@@ -10,6 +13,9 @@ import "context"
 // NoQuorum when nothing was sent that could still take effect and with
 // UnknownOutcome when something was. A context without a deadline waits for as
 // long as it takes.
+//
+// What a backend can do beyond that it says by the interfaces Transactional,
+// Watcher, Sessions, Locker and Fencer; see CapabilitiesOf.
 type Backend interface {
 	// Get returns the entry of key, or nil when there is none.
 	Get(ctx context.Context, key string, opts GetOptions) (*Entry, error)
@@ -52,12 +58,24 @@ type PutOptions struct {
 	If Condition
 	// Flags is an opaque number stored with the value.
 	Flags uint64
+	// ExpiresAfter is the lifetime of the key, MinTTL to MaxTTL; 0 is for ever.
+	// The key disappears for all readers at once, and not before it has been left
+	// unchanged for so long; it may stay longer, since no two clocks are compared.
+	// Every Put sets the lifetime anew. A backend that lacks CanExpire refuses it
+	// with Invalid.
+	ExpiresAfter time.Duration
+	// Fence, when it is not zero, makes the write fail with Fenced and change
+	// nothing once a newer holder of that lock has called Fencer.Fence. A backend
+	// that lacks CanFence refuses it with Invalid.
+	Fence Fence
 }
 
 // DeleteOptions change how a key is deleted.
 type DeleteOptions struct {
 	// If makes the delete conditional.
 	If Condition
+	// Fence is as in PutOptions.
+	Fence Fence
 }
 
 // Condition restricts a change to one version of a key. The zero value is no

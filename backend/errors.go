@@ -73,6 +73,9 @@ type Error struct {
 	// Answered and Owners say how many of the key's owners answered, for
 	// NoQuorum and UnknownOutcome; both are 0 where it is not known.
 	Answered, Owners int
+	// Ops are the operations of a one-shot transaction that failed, in order, when
+	// the error is about them; see Transactional.
+	Ops []OpError
 	// Cause is the error underneath in this process; it does not cross a border.
 	Cause error
 }
@@ -91,6 +94,9 @@ func (e *Error) Error() string {
 	}
 	if e.Message != "" {
 		s += ": " + e.Message
+	}
+	if len(e.Ops) > 0 {
+		s += fmt.Sprintf(" (operation %d, the first of %d that failed)", e.Ops[0].Op, len(e.Ops))
 	}
 	if e.Owners > 0 {
 		s += fmt.Sprintf(" (%d of %d owners answered)", e.Answered, e.Owners)

@@ -64,6 +64,28 @@ func (l Limits) CheckValue(key string, value []byte) error {
 	return nil
 }
 
+// CheckPut returns an error unless Put could carry it out.
+func (l Limits) CheckPut(key string, value []byte, opts PutOptions) error {
+	if err := l.CheckKey(key); err != nil {
+		return err
+	}
+	if err := l.CheckValue(key, value); err != nil {
+		return err
+	}
+	if err := checkLifetime(key, opts.ExpiresAfter); err != nil {
+		return err
+	}
+	return l.CheckFence(key, opts.Fence)
+}
+
+// CheckDelete returns an error unless Delete could carry it out.
+func (l Limits) CheckDelete(key string, opts DeleteOptions) error {
+	if err := l.CheckKey(key); err != nil {
+		return err
+	}
+	return l.CheckFence(key, opts.Fence)
+}
+
 // CheckList returns an error unless q can be answered.
 func (l Limits) CheckList(q ListQuery) error {
 	if err := l.CheckPrefix(q.Prefix); err != nil {

@@ -211,7 +211,7 @@ func (h *hooks) renames(name func(key string) string) {
 // restart makes the index of a key count from 1 again after each delete.
 func restart(h *hooks) {
 	var mu sync.Mutex
-	newest, base := map[string]uint64{}, map[string]uint64{}
+	newest, base := map[string]uint64{"": 1}, map[string]uint64{} // 1 is no index
 	h.get = func(ctx context.Context, key string, opts backend.GetOptions) (*backend.Entry, error) {
 		mu.Lock()
 		defer mu.Unlock()

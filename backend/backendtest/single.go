@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math"
 	"strings"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -167,31 +166,13 @@ var singleCases = []testCase{
 		}
 		for _, v := range []string{"1", "2"} {
 			c.put("k", v)
-			c.eventually(stale(v))
+			c.eventually("a stale read shows the newest value", stale(v))
 		}
 		c.delete("k")
-		c.eventually(func() bool {
+		c.eventually("a stale read shows the delete", func() bool {
 			e, err := c.b.Get(c.ctx, c.key("k"), backend.GetOptions{Stale: true})
 			require.NoError(c, err)
 			return e == nil
 		})
 	}},
-}
-
-// staleTimeout is how long one owner may lag behind the others.
-const staleTimeout = 10 * time.Second
-
-// eventually asks until cond holds, for staleTimeout.
-func (c *check) eventually(cond func() bool) {
-	c.Helper()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(staleTimeout)
-	for !cond() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			c.Fatalf("a stale read still shows the old value after %v", staleTimeout)
-		}
-	}
 }

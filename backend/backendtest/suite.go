@@ -3,7 +3,7 @@
 //
 //	backendtest.Run(t, func(t *testing.T) backend.Backend { return open(t) })
 //
-// does. The cases need a backend that serves: they treat NoQuorum and
+// does; RunWith says what more it must be able to do. The cases need a backend that serves: they treat NoQuorum and
 // UnknownOutcome as failures except where concurrency is judged.
 package backendtest
 
@@ -30,26 +30,96 @@ const (
 	writers = 16
 )
 
-// Run tests that what open returns satisfies the contract, one subtest a
-// promise. It opens one backend for all cases and, so that it can be closed, one
-// more for the case about Close. What lies below a backend is open's to end,
-// with t.Cleanup; Run closes the backend itself before that.
+// Options say more about the backend under test.
+type Options struct {
+	// Must is what the backend must be able to do; see backend.CapabilitiesOf. The
+	// cases about what it can do beyond Must run too, those about what it can not
+	// do not.
+	Must backend.Capability
+	// Advance, if the backend lives in a time of its own, moves that ahead by d and
+	// returns when all that is due by then has been done.
+	Advance func(d time.Duration)
+	// Patience is how much later than it is due something may happen that depends
+	// on time, for example the end of a session whose TTL is over.
+	//
+	// The cases that need time run if Advance or Patience is set, and Must needs one
+	// of them if it has sessions, locks or expiry. Without Advance they wait in real
+	// time, together and for about half a minute, since the shortest TTL is 10 s.
+	Patience time.Duration
+}
+
+// Run is RunWith without options.
+func Run(t *testing.T, open func(t *testing.T) backend.Backend) {
+	t.Helper()
+	RunWith(t, open, Options{})
+}
+
+// RunWith tests that what open returns satisfies the contract, one subtest a
+// promise. It opens one backend for all cases and, so that they can be closed, one
+// more for each of the cases about Close. What lies below a backend is open's to
+// end, with t.Cleanup; RunWith closes the backend itself before that.
 //
 // Nothing else may use the backend meanwhile, because PopItem takes any key. It
 // may hold at most maxLeftovers keys to begin with; they are popped.
 //
 // The cases respect the backend's Limits, which must allow keys of 256 bytes
 // and values of 1 KiB. The flag -rapid.checks sets the length of the random case.
-func Run(t *testing.T, open func(t *testing.T) backend.Backend) {
+func RunWith(t *testing.T, open func(t *testing.T) backend.Backend, opts Options) {
 	t.Helper()
 	shared := open(t)
 	require.NotNil(t, shared)
 	t.Cleanup(func() { require.NoError(t, shared.Close()) })
-	for _, cs := range cases() {
-		t.Run(cs.name, func(t *testing.T) {
-			cs.start(t, shared, func() backend.Backend { return open(t) })
-		})
+	opts.require(t, shared)
+	var waiting []testCase // for time to pass, which they do together
+	for _, g := range groups() {
+		switch {
+		case !opts.allow(shared, g):
+		case g.timed && opts.Advance == nil:
+			waiting = append(waiting, g.cases...)
+		default:
+			for _, cs := range g.cases {
+				cs.runIn(t, shared, open, opts)
+			}
+		}
 	}
+	// Not t.Parallel, which would let only as many wait as there are processors.
+	var wg sync.WaitGroup
+	for _, cs := range waiting {
+		wg.Go(func() { cs.runIn(t, shared, open, opts) })
+	}
+	wg.Wait()
+}
+
+// runIn runs the case as a subtest of t.
+func (cs testCase) runIn(t *testing.T, shared backend.Backend, open func(t *testing.T) backend.Backend, opts Options) {
+	t.Helper()
+	t.Run(cs.name, func(t *testing.T) {
+		cs.start(t, shared, func() backend.Backend { return open(t) }, opts)
+	})
+}
+
+// require fails t unless b can do what it must, and that can be tested.
+func (o Options) require(t testing.TB, b backend.Backend) {
+	t.Helper()
+	have := backend.CapabilitiesOf(b)
+	require.True(t, have.Has(o.Must), "the backend can do: %v; it must be able to do: %v", have, o.Must)
+	const timed = backend.CanKeepSessions | backend.CanLock | backend.CanExpire
+	require.True(t, o.Must&timed == 0 || o.hasTime(), "%v need time: set Advance or Patience", o.Must&timed)
+}
+
+func (o Options) hasTime() bool { return o.Advance != nil || o.Patience > 0 }
+
+// allow reports whether the cases of g can run against b.
+func (o Options) allow(b backend.Backend, g group) bool {
+	return backend.CapabilitiesOf(b).Has(g.needs) && (!g.timed || o.hasTime())
+}
+
+// A group is cases that need the same of a backend.
+type group struct {
+	needs backend.Capability
+	// timed tells that they need time to pass.
+	timed bool
+	cases []testCase
 }
 
 // A testCase is one promise of the contract. It takes a testing.TB so that the
@@ -59,17 +129,41 @@ type testCase struct {
 	run  func(c *check)
 }
 
-// cases lists all cases in the order in which they run. PopItem comes first
+// groups lists all cases in the order in which they run. PopItem comes first
 // because it empties the backend.
-func cases() []testCase {
-	return slices.Concat(popCases, singleCases, conditionCases, listCases, pageCases,
-		iterateCases, limitCases, concurrentCases, endCases)
+func groups() []group {
+	const (
+		transact = backend.CanTransact
+		watch    = backend.CanWatch
+		sessions = backend.CanKeepSessions
+		locks    = backend.CanLock | sessions
+		fences   = backend.CanFence | locks | transact
+		expire   = backend.CanExpire
+	)
+	return []group{
+		{cases: slices.Concat(popCases, singleCases, conditionCases, listCases, pageCases,
+			iterateCases, limitCases, concurrentCases, endCases)},
+		{needs: transact, cases: slices.Concat(txnCases, txnLimitCases, txCases, isolationCases, bankCases)},
+		{needs: watch, cases: watchCases},
+		{needs: watch | transact, cases: watchTxnCases},
+		{needs: sessions, cases: sessionCases},
+		{needs: sessions, timed: true, cases: sessionTimeCases},
+		{needs: sessions | transact, cases: holdCases},
+		{needs: sessions | transact, timed: true, cases: holdTimeCases},
+		{needs: sessions | transact | watch, cases: watchHoldCases},
+		{needs: locks, cases: lockCases},
+		{needs: locks, timed: true, cases: lockTimeCases},
+		{needs: fences, cases: fenceCases},
+		{needs: expire, cases: expireCases},
+		{needs: expire | watch | transact, timed: true, cases: expireTimeCases},
+		{needs: transact | watch | locks | fences, cases: endingCases},
+	}
 }
 
-func (cs testCase) start(t testing.TB, shared backend.Backend, open func() backend.Backend) {
+func (cs testCase) start(t testing.TB, shared backend.Backend, open func() backend.Backend, opts Options) {
 	ctx, cancel := context.WithTimeout(t.Context(), caseTimeout)
 	defer cancel()
-	cs.run(&check{TB: t, ctx: ctx, b: shared, open: open, prefix: uniquePrefix()})
+	cs.run(&check{TB: t, ctx: ctx, b: shared, open: open, opts: opts, prefix: uniquePrefix()})
 }
 
 var prefixes atomic.Uint64
@@ -86,6 +180,7 @@ type check struct {
 	ctx    context.Context
 	b      backend.Backend
 	open   func() backend.Backend
+	opts   Options
 	prefix string
 }
 
@@ -175,8 +270,8 @@ func (c *check) names(q backend.ListQuery, names ...string) {
 }
 
 // fails requires that err is whole: of code want, about key when it is not
-// empty, with a message.
-func (c *check) fails(err error, want backend.Code, key string) {
+// empty, with a message. It returns err.
+func (c *check) fails(err error, want backend.Code, key string) *backend.Error {
 	c.Helper()
 	require.Error(c, err)
 	require.Equal(c, want, backend.CodeOf(err), "code of error %q", err)
@@ -188,6 +283,7 @@ func (c *check) fails(err error, want backend.Code, key string) {
 	if key != "" {
 		require.Equal(c, key, e.Key, "key of error %q", err)
 	}
+	return e
 }
 
 // parallel runs n workers, waits for them and fails on the first error of each.
@@ -200,6 +296,12 @@ func (c *check) parallel(n int, work func(worker int) error) {
 	}
 	wg.Wait()
 	require.NoError(c, errors.Join(errs...))
+}
+
+// fatal reports that a worker can not go on after err: it is neither nil nor means
+// to try again, or there is no time left for that.
+func (c *check) fatal(err error) bool {
+	return err != nil && (c.ctx.Err() != nil || !again(err) && !errors.Is(err, backend.ErrTxnConflict))
 }
 
 // again reports that err means that nothing happened and to try again.

@@ -1,7 +1,6 @@
 package backendtest
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"maps"
@@ -9,9 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -30,19 +29,57 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func openMemory() *memory.Store {
-	return memory.New(backend.Limits{MaxKeySize: 256, MaxValueSize: 4096})
+// smallLimits are enough for every limit to be met.
+var smallLimits = backend.Limits{MaxKeySize: 256, MaxValueSize: 128 << 10}
+
+// A bench is what a case runs on: memory backends in a time of their own.
+type bench struct{ clock memory.ManualClock }
+
+func (b *bench) open() *memory.Store { return memory.NewWithClock(smallLimits, &b.clock) }
+
+func (b *bench) options() Options {
+	return Options{Must: backend.AllCapabilities, Advance: b.clock.Advance}
 }
 
 func TestMemoryPasses(t *testing.T) {
-	Run(t, func(*testing.T) backend.Backend { return openMemory() })
+	var b bench
+	RunWith(t, func(*testing.T) backend.Backend { return b.open() }, b.options())
+}
+
+// In the machine's time, which synctest makes pass at once.
+func TestMemoryPassesInRealTime(t *testing.T) {
+	opts := Options{Must: backend.AllCapabilities, Patience: time.Second}
+	for _, g := range groups() {
+		for _, cs := range g.cases {
+			if !g.timed {
+				continue
+			}
+			t.Run(cs.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := memory.New(smallLimits)
+					cs.start(t, b, nil, opts)
+					require.NoError(t, b.Close())
+				})
+			})
+		}
+	}
+}
+
+// cases are those of all groups.
+func cases() []testCase {
+	var all []testCase
+	for _, g := range groups() {
+		all = append(all, g.cases...)
+	}
+	return all
 }
 
 // Each case on a fresh backend, through the recorder: so the failures below are
 // the fault of what is broken, and not of the recorder.
 func TestMemoryPassesRecorded(t *testing.T) {
 	for _, cs := range cases() {
-		r := record(t, cs, func() backend.Backend { return openMemory() })
+		var b bench
+		r := record(t, cs, func() backend.Backend { return b.open() }, b.options())
 		require.False(t, r.Failed(), "%s: %s", cs.name, r.log.String())
 	}
 }
@@ -60,7 +97,7 @@ type fault struct {
 }
 
 func faults() []fault {
-	return slices.Concat(keyFaults, conditionFaults, popFaults, listFaults, endFaults)
+	return slices.Concat(keyFaults, conditionFaults, popFaults, listFaults, endFaults, txnFaults, txFaults, watchFaults, sessionFaults, lockFaults, fenceFaults, expireFaults)
 }
 
 func TestFaultsAreCaught(t *testing.T) {
@@ -73,11 +110,12 @@ func TestFaultsAreCaught(t *testing.T) {
 			for _, name := range f.caught {
 				cs, ok := byName[name]
 				require.True(t, ok, "there is no case %q", name)
+				var b bench
 				r := record(t, cs, func() backend.Backend {
-					h := &hooks{Backend: openMemory()}
+					h := &hooks{Backend: b.open()}
 					f.breaks(h)
 					return h
-				})
+				}, b.options())
 				require.True(t, r.Failed(), "case %q does not notice", name)
 				t.Logf("case %q notices:\n%s", name, r.log.String())
 			}
@@ -109,12 +147,12 @@ func TestEveryCaseCatchesSomething(t *testing.T) {
 }
 
 // record runs a case on a fresh backend and notes whether it fails.
-func record(t testing.TB, cs testCase, open func() backend.Backend) *recorder {
+func record(t testing.TB, cs testCase, open func() backend.Backend, opts Options) *recorder {
 	r := &recorder{TB: t}
 	done := make(chan struct{})
 	go func() { // for FailNow to end
 		defer close(done)
-		cs.start(r, open(), open)
+		cs.start(r, open(), open, opts)
 	}()
 	<-done
 	return r
@@ -154,114 +192,51 @@ func (r *recorder) Errorf(format string, args ...any) { r.Logf(format, args...);
 func (r *recorder) Fatal(args ...any)                 { r.Log(args...); r.FailNow() }
 func (r *recorder) Fatalf(format string, args ...any) { r.Logf(format, args...); r.FailNow() }
 
-// hooks is a backend some of whose operations are replaced.
-type hooks struct {
-	backend.Backend
-	get     func(ctx context.Context, key string, opts backend.GetOptions) (*backend.Entry, error)
-	put     func(ctx context.Context, key string, value []byte, opts backend.PutOptions) (uint64, error)
-	delete  func(ctx context.Context, key string, opts backend.DeleteOptions) error
-	pop     func(ctx context.Context, key string) (*backend.Entry, error)
-	popItem func(ctx context.Context) (*backend.Entry, error)
-	list    func(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error)
-	close   func() error
+// A weak backend says that it can do less than its methods promise.
+type weak struct {
+	Backend
+	can backend.Capability
 }
 
-func (h *hooks) Get(ctx context.Context, key string, opts backend.GetOptions) (*backend.Entry, error) {
-	if h.get != nil {
-		return h.get(ctx, key, opts)
+func (w weak) Capabilities() backend.Capability { return w.can }
+
+func TestOptionsRequire(t *testing.T) {
+	var b bench
+	const most = backend.AllCapabilities &^ backend.CanFence
+	passes := func(can backend.Capability, opts Options) bool {
+		r := &recorder{TB: t}
+		done := make(chan struct{})
+		go func() { // for FailNow to end
+			defer close(done)
+			opts.require(r, weak{b.open(), can})
+		}()
+		<-done
+		return !r.Failed()
 	}
-	return h.Backend.Get(ctx, key, opts)
+	require.True(t, passes(0, Options{}))
+	require.True(t, passes(most, Options{Must: most, Patience: 1}))
+	require.True(t, passes(most, Options{Must: backend.CanTransact | backend.CanWatch}))
+	require.False(t, passes(most, Options{Must: backend.CanFence}), "a missing capability")
+	require.False(t, passes(most, Options{Must: backend.CanLock}), "no time for locks")
+	require.False(t, passes(most, Options{Must: backend.CanExpire}), "no time for expiry")
 }
 
-func (h *hooks) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) (uint64, error) {
-	if h.put != nil {
-		return h.put(ctx, key, value, opts)
-	}
-	return h.Backend.Put(ctx, key, value, opts)
-}
-
-func (h *hooks) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
-	if h.delete != nil {
-		return h.delete(ctx, key, opts)
-	}
-	return h.Backend.Delete(ctx, key, opts)
-}
-
-func (h *hooks) Pop(ctx context.Context, key string) (*backend.Entry, error) {
-	if h.pop != nil {
-		return h.pop(ctx, key)
-	}
-	return h.Backend.Pop(ctx, key)
-}
-
-func (h *hooks) PopItem(ctx context.Context) (*backend.Entry, error) {
-	if h.popItem != nil {
-		return h.popItem(ctx)
-	}
-	return h.Backend.PopItem(ctx)
-}
-
-func (h *hooks) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
-	if h.list != nil {
-		return h.list(ctx, q)
-	}
-	return h.Backend.List(ctx, q)
-}
-
-func (h *hooks) Close() error {
-	if h.close != nil {
-		return h.close()
-	}
-	return h.Backend.Close()
-}
-
-// entry changes what Get returns.
-func (h *hooks) entry(change func(key string, e *backend.Entry) *backend.Entry) {
-	h.get = func(ctx context.Context, key string, opts backend.GetOptions) (*backend.Entry, error) {
-		e, err := h.Backend.Get(ctx, key, opts)
-		if err != nil {
-			return nil, err
+// What a backend can not do is left out, and what it can do is not, except for want
+// of time.
+func TestOptionsAllow(t *testing.T) {
+	var b bench
+	count := func(can backend.Capability, opts Options) (n int) {
+		for _, g := range groups() {
+			if opts.allow(weak{b.open(), can}, g) {
+				n += len(g.cases)
+			}
 		}
-		return change(key, e), nil
+		return n
 	}
-}
-
-// query changes what List is asked.
-func (h *hooks) query(change func(q *backend.ListQuery)) {
-	h.list = func(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
-		change(&q)
-		return h.Backend.List(ctx, q)
-	}
-}
-
-// result changes what List returns.
-func (h *hooks) result(change func(q backend.ListQuery, res *backend.ListResult)) {
-	h.list = func(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
-		res, err := h.Backend.List(ctx, q)
-		if err == nil {
-			change(q, res)
-		}
-		return res, err
-	}
-}
-
-// A window is the time between the two halves of what should be one change.
-type window struct{ events atomic.Uint64 }
-
-// linger keeps the window open until so many more events have happened in the
-// backend, or none seem to be coming.
-func (w *window) linger(events uint64) {
-	target := w.events.Load() + events
-	for range 1000 {
-		if w.events.Load() >= target {
-			return
-		}
-		runtime.Gosched()
-	}
-}
-
-// enter is an event, and lingers until there is another.
-func (w *window) enter() {
-	w.events.Add(1)
-	w.linger(1)
+	require.Equal(t, len(groups()[0].cases), count(0, Options{Patience: 1}))
+	require.Equal(t, len(cases()), count(backend.AllCapabilities, Options{Patience: 1}))
+	require.Equal(t, len(cases()), count(backend.AllCapabilities, b.options()))
+	timed := len(sessionTimeCases) + len(holdTimeCases) + len(lockTimeCases) + len(expireTimeCases)
+	require.Equal(t, len(cases())-timed, count(backend.AllCapabilities, Options{}))
+	require.Equal(t, len(groups()[0].cases)+len(watchCases), count(backend.CanWatch, Options{}))
 }

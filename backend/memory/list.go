@@ -2,15 +2,15 @@ package memory
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 )
 
-// List answers q from one instant. Deletes leave no trace here except for the
-// newest delete of the whole store, so ListResult.Index is at least that: it may
-// be newer than the prefix's last change, never older.
+// List answers q from one instant. Its Index is never older than the prefix's last
+// change, and newer only if deletions have been forgotten since.
 func (s *Store) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
 	if err := s.limits.CheckList(q); err != nil {
 		return nil, err
@@ -23,11 +23,18 @@ func (s *Store) List(ctx context.Context, q backend.ListQuery) (*backend.ListRes
 	if err := s.checkOpen(""); err != nil {
 		return nil, err
 	}
+	return s.list(q, nil), nil
+}
 
-	res := &backend.ListResult{Index: s.deleted}
+// list answers q as if pending had been written, where nil is a deleted key. The
+// caller holds mu.
+func (s *Store) list(q backend.ListQuery, pending map[string]*backend.Entry) *backend.ListResult {
+	res := &backend.ListResult{Index: s.forgotten}
+	for key := range s.deletedKeys.under(q.Prefix) {
+		res.Index = max(res.Index, s.deleted[key])
+	}
 	// A folded name begins its keys, so a key below After has a name below it.
-	from, _ := slices.BinarySearch(s.keys, max(q.Prefix, q.After))
-	for _, key := range s.keys[from:] {
+	for key, e := range s.walk(max(q.Prefix, q.After), pending) {
 		if !strings.HasPrefix(key, q.Prefix) {
 			break
 		}
@@ -44,11 +51,38 @@ func (s *Store) List(ctx context.Context, q backend.ListQuery) (*backend.ListRes
 			}
 			item := backend.ListItem{Name: name, Folded: folded}
 			if q.Values && !folded {
-				item.Entry = s.entries[key].Clone()
+				item.Entry = e.Clone()
 			}
 			res.Items = append(res.Items, item)
 		}
-		res.Index = max(res.Index, s.entries[key].ModifyIndex)
+		res.Index = max(res.Index, e.ModifyIndex)
 	}
-	return res, nil
+	return res
+}
+
+// walk yields the keys from start on with what is at them, as if pending had been
+// written. The caller holds mu.
+func (s *Store) walk(start string, pending map[string]*backend.Entry) func(yield func(string, *backend.Entry) bool) {
+	return func(yield func(string, *backend.Entry) bool) {
+		own := keyset(slices.Sorted(maps.Keys(pending))).from(start)
+		stored := s.keys.from(start)
+		for len(own) > 0 || len(stored) > 0 {
+			var key string
+			if len(own) == 0 || len(stored) > 0 && stored[0] < own[0] {
+				key = stored[0]
+			} else {
+				key = own[0]
+			}
+			e := s.entries[key]
+			if len(stored) > 0 && stored[0] == key {
+				stored = stored[1:]
+			}
+			if len(own) > 0 && own[0] == key {
+				own, e = own[1:], pending[key]
+			}
+			if e != nil && !yield(key, e) {
+				return
+			}
+		}
+	}
 }

@@ -15,14 +15,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(*testing.T) backend.Backend { return New(backend.DefaultLimits()) })
-}
+func TestConformance(t *testing.T) { conforms(t, backend.DefaultLimits()) }
 
 func TestConformanceWithSmallLimits(t *testing.T) {
-	backendtest.Run(t, func(*testing.T) backend.Backend {
-		return New(backend.Limits{MaxKeySize: 256, MaxValueSize: 1 << 10})
-	})
+	conforms(t, backend.Limits{MaxKeySize: 256, MaxValueSize: 1 << 10})
+}
+
+func conforms(t *testing.T, limits backend.Limits) {
+	var clock ManualClock
+	backendtest.RunWith(t, func(*testing.T) backend.Backend { return NewWithClock(limits, &clock) },
+		backendtest.Options{Must: backend.AllCapabilities, Advance: clock.Advance})
 }
 
 func TestCodeAndCauseOfADoneContext(t *testing.T) {
@@ -47,7 +49,7 @@ func TestCodeAndCauseOfADoneContext(t *testing.T) {
 			var e *backend.Error
 			require.True(t, errors.As(err, &e))
 			require.Equal(t, "k", e.Key)
-			require.Zero(t, s.index)
+			require.EqualValues(t, noIndex, s.index)
 		})
 	}
 }
@@ -71,14 +73,21 @@ func TestIndexStaysWithin53Bits(t *testing.T) {
 	_, err = s.PopItem(ctx)
 	require.ErrorIs(t, err, backend.ErrInternal)
 
+	_, err = s.Txn(ctx, []backend.TxnOp{{Verb: backend.VerbSet, Key: "a", Value: []byte("3")}})
+	require.ErrorIs(t, err, backend.ErrInternal)
+	_, err = s.Lock(ctx, backend.LockOptions{Key: "a"})
+	require.ErrorIs(t, err, backend.ErrInternal)
+	_, err = s.CreateSession(ctx, backend.SessionOptions{})
+	require.ErrorIs(t, err, backend.ErrInternal)
+
 	e, err := s.Get(ctx, "a", backend.GetOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "2", string(e.Value), "a change without an index must not happen")
 }
 
-// A delete that changes nothing takes no index, and a listing's index covers
-// deletes outside of its prefix too, which is newer than it has to be.
-func TestListIndexFloor(t *testing.T) {
+// A delete that changes nothing takes no index, and a listing's index covers the
+// deletes under its prefix.
+func TestListIndex(t *testing.T) {
 	s := New(backend.DefaultLimits())
 	ctx := t.Context()
 	put := func(key string) uint64 {
@@ -103,7 +112,8 @@ func TestListIndexFloor(t *testing.T) {
 	require.Equal(t, b, list(backend.ListQuery{}))
 
 	require.NoError(t, s.Delete(ctx, "b/1", backend.DeleteOptions{}))
-	require.Equal(t, b+1, list(backend.ListQuery{Prefix: "a/"}))
+	require.Equal(t, b+1, list(backend.ListQuery{}))
+	require.Equal(t, deep, list(backend.ListQuery{Prefix: "a/"}))
 }
 
 func TestKeysFollowEntries(t *testing.T) {
@@ -113,14 +123,14 @@ func TestKeysFollowEntries(t *testing.T) {
 		_, err := s.Put(ctx, key, nil, backend.PutOptions{})
 		require.NoError(t, err)
 	}
-	require.Equal(t, []string{"a", "b", "c"}, s.keys)
+	require.Equal(t, keyset{"a", "b", "c"}, s.keys)
 	_, err := s.Pop(ctx, "b")
 	require.NoError(t, err)
-	require.Equal(t, []string{"a", "c"}, s.keys)
+	require.Equal(t, keyset{"a", "c"}, s.keys)
 	e, err := s.PopItem(ctx)
 	require.NoError(t, err)
 	require.Equal(t, "c", e.Key)
-	require.Equal(t, []string{"a"}, s.keys)
+	require.Equal(t, keyset{"a"}, s.keys)
 	require.Len(t, s.entries, 1)
 
 	require.NoError(t, s.Close())
