@@ -1,0 +1,105 @@
+package txn
+
+import "fmt"
+
+// Verb is what an operation of a one-shot transaction does.
+type Verb uint8
+
+// The verbs: those of Consul's transactions, with its meanings.
+const (
+	// Set stores Data and Flags.
+	Set Verb = 1 + iota
+	// CAS does so if the modify index is Index; 0 is a key that does not exist.
+	CAS
+	// Delete deletes Key, if it exists.
+	Delete
+	// DeleteCAS deletes Key if its modify index is Index.
+	DeleteCAS
+	// DeleteTree deletes all keys that begin with Key.
+	DeleteTree
+	// Get returns Key, which must exist.
+	Get
+	// GetOrEmpty returns Key, whether or not it exists.
+	GetOrEmpty
+	// GetTree returns all keys that begin with Key.
+	GetTree
+	// CheckIndex demands that the modify index is Index.
+	CheckIndex
+	// CheckNotExists demands that Key does not exist.
+	CheckNotExists
+	// CheckSession demands that Session holds Key as a lock.
+	CheckSession
+	// Lock stores Data and Flags and makes Session the holder of Key, unless
+	// another holds it.
+	Lock
+	// Unlock stores Data and Flags and releases Key, which Session must hold.
+	Unlock
+)
+
+var verbNames = map[Verb]string{
+	Set: "set", CAS: "cas", Delete: "delete", DeleteCAS: "delete-cas", DeleteTree: "delete-tree", Get: "get", GetOrEmpty: "get-or-empty",
+	GetTree: "get-tree", CheckIndex: "check-index", CheckNotExists: "check-not-exists", CheckSession: "check-session", Lock: "lock", Unlock: "unlock",
+}
+
+func (v Verb) String() string {
+	if s, ok := verbNames[v]; ok {
+		return s
+	}
+	return fmt.Sprintf("verb %d", uint8(v))
+}
+
+// writes reports whether the verb could change something.
+func (v Verb) writes() bool {
+	switch v {
+	case Set, CAS, Delete, DeleteCAS, DeleteTree, Lock, Unlock:
+		return true
+	}
+	return false
+}
+
+// blind reports whether the verb does without reading its key.
+func (v Verb) blind() bool { return v == Set || v == Delete || v == DeleteTree || v == GetTree }
+
+// Op is one operation of a one-shot transaction. It sees what those before it did.
+type Op struct {
+	Verb    Verb
+	Key     string
+	Data    []byte
+	Flags   uint64
+	Index   uint64
+	Session string
+}
+
+// Result is what an operation returns: one for each that stores or gets a key,
+// one a key for GetTree.
+type Result struct {
+	// Op is the operation's place in the transaction.
+	Op  int
+	Key string
+	// Cell is the key, with its data where the operation gets it. The indexes of
+	// what the transaction itself wrote are those after it.
+	Cell Cell
+}
+
+// check returns an error for operations that can never succeed.
+func check(ops []Op) error {
+	if len(ops) > MaxOps {
+		return tooLarge("", "the transaction has %d operations and may have %d", len(ops), MaxOps)
+	}
+	bytes := 0
+	for i, op := range ops {
+		if op.Verb < Set || op.Verb > Unlock {
+			return &Error{Kind: Invalid, Key: op.Key, Message: fmt.Sprintf("operation %d has the unknown %v", i, op.Verb)}
+		}
+		if op.Session == "" && (op.Verb == CheckSession || op.Verb == Lock || op.Verb == Unlock) {
+			return &Error{Kind: Invalid, Key: op.Key, Message: fmt.Sprintf("operation %d, %v, needs a session", i, op.Verb)}
+		}
+		if op.Verb.writes() {
+			bytes += len(op.Key) + len(op.Data)
+		}
+	}
+	if bytes > MaxBytes {
+		return tooLarge("", "the transaction has %d bytes of keys and values and may have %d", bytes, MaxBytes)
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package txn
+
+// settle tries to free a key of the intent of by, for a writer me: it finishes
+// what by's status says. A pending transaction is left alone, and false returned,
+// unless me is the older one (and by was let be for a moment, or urgent) or by is
+// known for longer than the timeout: then it is aborted.
+func (c *Coordinator) settle(r Registers, key string, by, me ID, urgent bool) (bool, error) {
+	st, err := r.Status(by, false)
+	if err != nil {
+		return false, err
+	}
+	if st.State == Pending {
+		known := c.known(by, r.Now())
+		wins := me.Older(by) && (urgent || known >= c.cfg.Moment)
+		if !wins && known < c.cfg.Timeout {
+			return false, nil
+		}
+		if st, err = r.Abort(by); err != nil {
+			return false, err
+		}
+	}
+	// Absent is over: an intent that still stands is an orphan, left by a call that
+	// came late. If it does not stand any more, Resolve does nothing.
+	return true, r.Resolve(key, by, st.State == Committed)
+}
+
+// await waits until the transaction in the way is decided, for one that gave way
+// to it and holds nothing.
+func (c *Coordinator) await(r Registers, by, me ID) error {
+	for pause := c.cfg.Pause; ; pause = c.pause(pause) {
+		st, err := r.Status(by, false)
+		if err != nil {
+			return err
+		}
+		if st.State != Pending {
+			return nil
+		}
+		if known := c.known(by, r.Now()); known >= c.cfg.Timeout || known >= c.cfg.Moment && me.Older(by) {
+			_, err := r.Abort(by)
+			return err
+		}
+		if err := r.Sleep(pause); err != nil {
+			return err
+		}
+	}
+}
+
+// Unblocked runs a change of one key that intents may be in the way of: try
+// reports in whose way it came, and is called again once that is settled. It ends
+// with the first error of try or of the registers.
+func (c *Coordinator) Unblocked(r Registers, key string, try func() (by ID, held bool, err error)) error {
+	var me ID
+	for pause := c.cfg.Pause; ; pause = c.pause(pause) {
+		by, held, err := try()
+		if err != nil || !held {
+			return err
+		}
+		if me.IsZero() {
+			start, err := r.NewID()
+			if err != nil {
+				return unavailable(key, err)
+			}
+			me = ID{Start: start}
+		}
+		settled, err := c.settle(r, key, by, me, false)
+		if err != nil {
+			return unavailable(key, err) // try did nothing
+		}
+		if settled {
+			continue
+		}
+		if err := r.Sleep(pause); err != nil {
+			return unavailable(key, err)
+		}
+	}
+}
+
+// Write changes one key by itself. Done and Refused are the outcomes.
+func (c *Coordinator) Write(r Registers, key string, w Write) (Answer, error) {
+	var a Answer
+	err := c.Unblocked(r, key, func() (ID, bool, error) {
+		var err error
+		a, err = r.Write(key, w)
+		return a.By, a.Outcome == Held, err
+	})
+	return a, err
+}
+
+// finish brings a transaction to its end: it is aborted if it is still pending,
+// then its intents are applied or removed, and once all are, its status is
+// forgotten.
+func (c *Coordinator) finish(r Registers, id ID, keys []string) (Status, error) {
+	st, err := r.Abort(id)
+	if err != nil {
+		return st, err
+	}
+	return st, c.clear(r, id, keys, st.State == Committed)
+}
+
+// clear applies or removes the intents of a transaction that is decided, and
+// forgets its status: last, and only when none can be left. (One that is placed
+// later, by a call that came late, is an orphan and must be of a transaction that
+// aborted.)
+func (c *Coordinator) clear(r Registers, id ID, keys []string, commit bool) error {
+	if !holds(ruleForgetLast) {
+		if err := r.Forget(id); err != nil {
+			return err
+		}
+	}
+	err := r.Each(len(keys), func(i int) error {
+		var err error
+		for range maxResolves {
+			if err = r.Resolve(keys[i], id, commit); err == nil {
+				break
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return r.Forget(id)
+}
