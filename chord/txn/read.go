@@ -50,6 +50,7 @@ func (c *Coordinator) read(r Registers, key string, me ID, wait bool) (Cell, err
 		}
 		// The transaction may be over, applied and forgotten.
 		if !holds(ruleAbsentAgain) && st.State == Absent {
+			_ = r.Resolve(key, by, false)
 			return cell.Old(), nil
 		}
 		again, err := r.Read(key)

@@ -63,8 +63,8 @@ type Write struct {
 	Index uint64
 }
 
-// content returns the content that w leaves on top of cur.
-func (w Write) content(cur Cell) Content {
+// Onto returns the content that w leaves on top of cur.
+func (w Write) Onto(cur Cell) Content {
 	c := w.Content
 	if !c.Live {
 		return Content{}

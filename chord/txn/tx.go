@@ -78,7 +78,7 @@ func (tx *Tx) Get(r Registers, key string) (Cell, error) {
 	}
 	cell, err := tx.read(r, key, tx.oneShot)
 	if wrote && err == nil {
-		cell = Cell{Content: w.content(cell)}
+		cell = Cell{Content: w.Onto(cell)}
 	}
 	return cell, err
 }
@@ -142,7 +142,7 @@ func (tx *Tx) write(r Registers, key string, w Write) error {
 	}
 	if again && w.KeepLock && !(old.Live && old.KeepLock) {
 		// What it keeps is what the transaction put there before.
-		w.Content = w.content(Cell{Content: old.Content})
+		w.Content = w.Onto(Cell{Content: old.Content})
 		w.KeepLock = false
 	}
 	tx.bytes = bytes

@@ -119,9 +119,9 @@ func (tx *Tx) scanned(q Range, snap Snapshot) ([]KeyCell, error) {
 		}
 		i, ok := slices.BinarySearchFunc(page, key, func(kc KeyCell, key string) int { return strings.Compare(kc.Key, key) })
 		if ok {
-			page[i].Cell = Cell{Content: w.content(page[i].Cell)}
+			page[i].Cell = Cell{Content: w.Onto(page[i].Cell)}
 		} else {
-			added = append(added, KeyCell{key, Cell{Content: w.content(Cell{})}})
+			added = append(added, KeyCell{key, Cell{Content: w.Onto(Cell{})}})
 		}
 	}
 	if len(added) > 0 {
