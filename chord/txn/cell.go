@@ -37,6 +37,9 @@ func (c *Cell) Index() uint64 {
 type Intent struct {
 	Txn ID
 	New Content
+	// Guard says that it changes nothing and only keeps others from the key; New is
+	// then of no meaning.
+	Guard bool
 	// Stamp is the timestamp of the placing. It becomes the cell's stamp when the
 	// intent is applied, whoever does that and whenever: so a coordinator knows the
 	// indexes of its changes at its commit point, and a reader of a committed intent
@@ -58,7 +61,7 @@ func (c Cell) Applied() Cell {
 		return c
 	}
 	switch {
-	case !in.New.Live && !c.Live: // deleting what is not there changes nothing
+	case in.Guard, !in.New.Live && !c.Live: // deleting what is not there changes nothing
 		return c.Old()
 	case !in.New.Live:
 		return Cell{Stamp: in.Stamp}
@@ -68,6 +71,18 @@ func (c Cell) Applied() Cell {
 		next.Create = in.Stamp
 	}
 	return next
+}
+
+// Without returns the cell once the intent of a transaction that ended, if there
+// is one, is resolved.
+func (c Cell) Without(over Ended) Cell {
+	switch {
+	case c.Intent == nil || c.Intent.Txn != over.Txn:
+		return c
+	case over.Committed:
+		return c.Applied()
+	}
+	return c.Old()
 }
 
 // unchanged reports whether hosts saw nothing happen to a key between two reads

@@ -25,6 +25,13 @@ func (tx *Tx) Commit(r Registers) (map[string]Version, error) {
 		return nil, tx.confirm(r)
 	case len(keys) == 1 && !tx.validates():
 		return tx.commitOne(r, keys[0])
+	case tx.guards:
+		for key := range tx.reads {
+			if _, ok := tx.writes[key]; !ok {
+				tx.writes[key] = Write{Guard: true}
+			}
+		}
+		keys = slices.Sorted(maps.Keys(tx.writes))
 	}
 	k := &commit{c: tx.c, tx: tx, keys: keys, answers: make([]Answer, len(keys)), began: r.Now()}
 	return k.run(r)
@@ -110,7 +117,7 @@ func (k *commit) run(r Registers) (map[string]Version, error) {
 		case st.State == Committed:
 			return k.done(r), nil
 		case st.State != Pending:
-			return nil, k.undo(r, conflict("", "another transaction was in the way and won; try again"))
+			return nil, k.undo(r, &Error{Kind: Conflict, Message: "another transaction was in the way and won; try again", by: st.By})
 		case r.Now()-k.began > k.c.cfg.Timeout:
 			return nil, k.undo(r, k.late())
 		}
@@ -198,11 +205,12 @@ func (k *commit) placeOne(r Registers, i int) error {
 			return tooLarge(key, "put failed due to value being too large: the new value does not fit beside the old one; write it outside of a transaction, or delete the old one first")
 		}
 		// Had it read the key, what it read is lost if the other commits.
-		settled, err := k.c.settle(r, key, a.By, k.tx.id, w.If)
+		over, settled, err := k.c.settle(r, a.By, k.tx.id, w.If)
 		switch {
 		case err != nil:
 			return unavailable(key, err)
 		case settled:
+			w.Over = over
 			continue
 		case r.Now()-k.began > k.c.cfg.Timeout:
 			return blocked(key, a.By)
@@ -225,6 +233,9 @@ func (k *commit) done(r Registers) map[string]Version {
 	r.Later(func(r Registers) { _ = k.c.clear(r, k.tx.id, k.keys, true) }) // if it fails, a sweep does it
 	versions := make(map[string]Version, len(k.keys))
 	for i, key := range k.keys {
+		if k.tx.writes[key].Guard {
+			continue
+		}
 		versions[key] = Version{k.answers[i].Index, k.answers[i].Create}
 	}
 	return versions
@@ -245,7 +256,7 @@ func (k *commit) finish(r Registers) { _, _ = k.c.finish(r, k.tx.id, k.keys) }
 // doubt finds out what became of a transaction whose commit point is in doubt:
 // once it is aborted it can not commit any more.
 func (k *commit) doubt(r Registers, cause error) (map[string]Version, error) {
-	st, err := r.Abort(k.tx.id)
+	st, err := r.Abort(k.tx.id, ID{})
 	switch {
 	case err == nil && st.State == Committed:
 		return k.done(r), nil

@@ -95,7 +95,7 @@ type oneShot struct {
 
 func (c *Coordinator) attempt(r Registers, id ID, sessions Sessions, ops []Op) ([]Result, error) {
 	o := &oneShot{tx: c.begin(r, id), r: r}
-	o.tx.oneShot, o.tx.asked = true, sessions
+	o.tx.oneShot, o.tx.guards, o.tx.asked = true, id.Attempt > 0, sessions
 	if err := o.fetch(ops); err != nil {
 		return nil, err
 	}

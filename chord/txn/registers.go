@@ -30,8 +30,9 @@ type Registers interface {
 	// Commit turns a status that is pending and has exactly so many nudges into
 	// Committed, and returns what it is then.
 	Commit(id ID, nudges uint64) (Status, error)
-	// Abort turns a status that is pending into Aborted, and returns what it is then.
-	Abort(id ID) (Status, error)
+	// Abort turns a status that is pending into Aborted, by another transaction
+	// unless by is zero, and returns what it is then.
+	Abort(id, by ID) (Status, error)
 	// Forget deletes a status.
 	Forget(id ID) error
 
@@ -57,10 +58,20 @@ type Write struct {
 	Content
 	// KeepLock keeps the Session and LockIndex that the key has.
 	KeepLock bool
+	// Guard changes nothing: an intent that keeps others from the key.
+	Guard bool
+	// Over is resolved first, in the same change, if its intent is in the way.
+	Over Ended
 	// If restricts the change to the modify index Index; 0 is a key that does not
 	// exist.
 	If    bool
 	Index uint64
+}
+
+// Ended names a transaction that is committed, or one that is aborted or over.
+type Ended struct {
+	Txn       ID
+	Committed bool
 }
 
 // Onto returns the content that w leaves on top of cur.

@@ -1,42 +1,46 @@
 package txn
 
-// settle tries to free a key of the intent of by, for a writer me: it finishes
-// what by's status says. A pending transaction is left alone, and false returned,
-// unless me is the older one (and by was let be for a moment, or urgent) or by is
-// known for longer than the timeout: then it is aborted.
-func (c *Coordinator) settle(r Registers, key string, by, me ID, urgent bool) (bool, error) {
+// settle finds out whether the intent of by may be taken away, for a writer me. A
+// pending transaction is left alone, and false returned, unless me is the older
+// one (and by was let be for a moment, or urgent) or by is known for longer than
+// the timeout: then it is aborted.
+func (c *Coordinator) settle(r Registers, by, me ID, urgent bool) (Ended, bool, error) {
 	st, err := r.Status(by, false)
 	if err != nil {
-		return false, err
+		return Ended{}, false, err
 	}
 	if st.State == Pending {
 		known := c.known(by, r.Now())
 		wins := me.Older(by) && (urgent || known >= c.cfg.Moment)
 		if !wins && known < c.cfg.Timeout {
-			return false, nil
+			return Ended{}, false, nil
 		}
-		if st, err = r.Abort(by); err != nil {
-			return false, err
+		if st, err = r.Abort(by, me); err != nil {
+			return Ended{}, false, err
 		}
 	}
 	// Absent is over: an intent that still stands is an orphan, left by a call that
-	// came late. If it does not stand any more, Resolve does nothing.
-	return true, r.Resolve(key, by, st.State == Committed)
+	// came late.
+	return Ended{Txn: by, Committed: st.State == Committed}, true, nil
 }
 
-// await waits until the transaction in the way is decided, for one that gave way
-// to it and holds nothing.
+// await waits until the transaction in the way is decided, and whoever was in that
+// one's way, for a transaction that gave way and holds nothing.
 func (c *Coordinator) await(r Registers, by, me ID) error {
 	for pause := c.cfg.Pause; ; pause = c.pause(pause) {
 		st, err := r.Status(by, false)
 		if err != nil {
 			return err
 		}
+		if st.State == Aborted && !st.By.IsZero() && st.By.Older(by) && st.By.Older(me) {
+			by = st.By
+			continue
+		}
 		if st.State != Pending {
 			return nil
 		}
 		if known := c.known(by, r.Now()); known >= c.cfg.Timeout || known >= c.cfg.Moment && me.Older(by) {
-			_, err := r.Abort(by)
+			_, err := r.Abort(by, me)
 			return err
 		}
 		if err := r.Sleep(pause); err != nil {
@@ -46,12 +50,13 @@ func (c *Coordinator) await(r Registers, by, me ID) error {
 }
 
 // Unblocked runs a change of one key that intents may be in the way of: try
-// reports in whose way it came, and is called again once that is settled. It ends
-// with the first error of try or of the registers.
-func (c *Coordinator) Unblocked(r Registers, key string, try func() (by ID, held bool, err error)) error {
+// reports in whose way it came, and is called again with that one once it has
+// ended. It ends with the first error of try or of the registers.
+func (c *Coordinator) Unblocked(r Registers, key string, try func(over Ended) (by ID, held bool, err error)) error {
 	var me ID
+	var over Ended
 	for pause := c.cfg.Pause; ; pause = c.pause(pause) {
-		by, held, err := try()
+		by, held, err := try(over)
 		if err != nil || !held {
 			return err
 		}
@@ -62,8 +67,8 @@ func (c *Coordinator) Unblocked(r Registers, key string, try func() (by ID, held
 			}
 			me = ID{Start: start}
 		}
-		settled, err := c.settle(r, key, by, me, false)
-		if err != nil {
+		settled := false
+		if over, settled, err = c.settle(r, by, me, false); err != nil {
 			return unavailable(key, err) // try did nothing
 		}
 		if settled {
@@ -78,8 +83,9 @@ func (c *Coordinator) Unblocked(r Registers, key string, try func() (by ID, held
 // Write changes one key by itself. Done and Refused are the outcomes.
 func (c *Coordinator) Write(r Registers, key string, w Write) (Answer, error) {
 	var a Answer
-	err := c.Unblocked(r, key, func() (ID, bool, error) {
+	err := c.Unblocked(r, key, func(over Ended) (ID, bool, error) {
 		var err error
+		w.Over = over
 		a, err = r.Write(key, w)
 		return a.By, a.Outcome == Held, err
 	})
@@ -90,7 +96,7 @@ func (c *Coordinator) Write(r Registers, key string, w Write) (Answer, error) {
 // then its intents are applied or removed, and once all are, its status is
 // forgotten.
 func (c *Coordinator) finish(r Registers, id ID, keys []string) (Status, error) {
-	st, err := r.Abort(id)
+	st, err := r.Abort(id, ID{})
 	if err != nil {
 		return st, err
 	}

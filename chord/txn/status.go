@@ -44,6 +44,9 @@ type Status struct {
 	Validates bool
 	// Nudges counts those readers.
 	Nudges uint64
+	// By is the transaction that aborted it, if another did: it is to wait for that
+	// one before it tries again, or it would only be in its way again.
+	By ID
 	// Keys are the keys of the intents, for whoever has to finish.
 	Keys []string
 }

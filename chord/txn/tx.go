@@ -18,6 +18,9 @@ type Tx struct {
 	// oneShot transactions let a pending one that is in the way of a key to be
 	// written end first.
 	oneShot bool
+	// guards: keys that are read get intents, too, that change nothing. So the
+	// oldest of many that contend wins, however many write what it reads.
+	guards bool
 
 	reads  map[string]Cell
 	ranges []rangeRead

@@ -63,12 +63,15 @@ func (k *commit) giveWay(r Registers, key string, in *Intent) (again bool, err e
 	if in == nil || in.Txn == k.tx.id || !holds(ruleOthersIntents) {
 		return false, nil
 	}
-	settled, err := k.c.settle(r, key, in.Txn, k.tx.id, true)
+	over, settled, err := k.c.settle(r, in.Txn, k.tx.id, true)
 	if err != nil {
 		return false, unavailable(key, err)
 	}
 	if !settled {
 		return false, blocked(key, in.Txn)
+	}
+	if err := r.Resolve(key, over.Txn, over.Committed); err != nil {
+		return false, unavailable(key, err)
 	}
 	return true, nil
 }

@@ -23,8 +23,13 @@ type run struct {
 	// version is the index that a client last saw at a key, and its value.
 	version map[string]version
 	// indexes says which value an index of a key had.
-	indexes   map[string]map[uint64]int
-	active    int // clients that have not ended
+	indexes map[string]map[uint64]int
+	// work is what a client does: one operation, noted in *o as operate does.
+	work func(e *port, o **operation) error
+	// onError, if any, is told how operations fail.
+	onError   func(error)
+	shortest  time.Duration // that a client gives an operation
+	active    int           // clients that have not ended
 	processes []*process
 	err       error
 }
@@ -84,14 +89,17 @@ func (r *run) client(c int) {
 		}
 	})
 	r.processes = append(r.processes, p)
-	e := &port{w: r.world, p: p, n: n, deadline: r.now + r.between(50*time.Millisecond, 3*time.Second)}
+	e := &port{w: r.world, p: p, n: n, client: c, deadline: r.now + r.between(r.shortest, max(3*time.Second, r.shortest+1))}
 	var err error
-	p.spawn(func() { err = r.operate(e, &o) }, func() {
+	p.spawn(func() { err = r.work(e, &o) }, func() {
 		ended = true
 		var failed *txn.Failed
 		switch {
 		case errors.As(err, &failed):
 			r.stats.Failed++
+			if o == nil {
+				break
+			}
 			for _, f := range failed.Errors {
 				o.faults = append(o.faults, f.Op)
 			}
@@ -104,6 +112,9 @@ func (r *run) client(c int) {
 			r.stats.Conflicts++
 		default:
 			r.stats.Unavailable++
+		}
+		if err != nil && r.onError != nil {
+			r.onError(err)
 		}
 		again()
 	})

@@ -19,6 +19,7 @@ type port struct {
 	w        *world
 	p        *process
 	n        *node
+	client   int
 	deadline time.Duration
 }
 
@@ -134,10 +135,10 @@ func (e *port) Commit(id txn.ID, nudges uint64) (st txn.Status, err error) {
 	return st, err
 }
 
-func (e *port) Abort(id txn.ID) (st txn.Status, err error) {
+func (e *port) Abort(id, by txn.ID) (st txn.Status, err error) {
 	err = e.call(true, func() {
 		if st = e.w.statuses[id]; st.State == txn.Pending {
-			st.State = txn.Aborted
+			st.State, st.By = txn.Aborted, by
 			e.w.statuses[id] = st
 			e.w.stats.Pushes++
 		}

@@ -17,7 +17,20 @@ type Options struct {
 }
 
 func newRun(seed uint64, duration time.Duration) *run {
-	return &run{world: newWorld(seed), until: duration, version: map[string]version{}, indexes: map[string]map[uint64]int{}}
+	return &run{world: newWorld(seed), until: duration, shortest: 50 * time.Millisecond, version: map[string]version{}, indexes: map[string]map[uint64]int{}}
+}
+
+// clients runs clients that do work until the end, and then the finale.
+func (r *run) clients(n int, work func(e *port, o **operation) error) error {
+	r.work = work
+	for c := range n {
+		r.active++
+		r.client(c)
+	}
+	for _, n := range r.nodes {
+		r.sweep(n)
+	}
+	return r.finale()
 }
 
 // Run runs clients on few keys under every fault and returns what is wrong with
@@ -27,14 +40,7 @@ func Run(o Options) (Stats, error) {
 	defer r.close()
 	r.faulty, r.dying = true, []float64{0, 0.004, 0.02}[r.rng.IntN(3)]
 	r.keys = []string{"a/1", "b/1", "a/2", "b/2"}[:2+r.rng.IntN(3)]
-	for c := range 3 + r.rng.IntN(3) {
-		r.active++
-		r.client(c)
-	}
-	for _, n := range r.nodes {
-		r.sweep(n)
-	}
-	if err := r.finale(); err != nil {
+	if err := r.clients(3+r.rng.IntN(3), r.operate); err != nil {
 		return r.stats, err
 	}
 	decided, err := judge(r.history)
@@ -78,7 +84,7 @@ func (r *run) pending() []txn.ID {
 func (r *run) finale() error {
 	r.run(r.until, func() bool { return r.err != nil })
 	r.faulty = false
-	r.run(r.until+4*time.Second, func() bool { return r.err != nil || r.active == 0 })
+	r.run(r.until+r.shortest+4*time.Second, func() bool { return r.err != nil || r.active == 0 })
 	if r.err != nil {
 		return r.err
 	}

@@ -123,7 +123,8 @@ func (w *world) stamp(n *node, key string) uint64 {
 
 // write is a change of a key, or the placing of an intent.
 func (w *world) write(n *node, key string, id txn.ID, wr txn.Write) txn.Answer {
-	c := w.cells[key]
+	was := w.cells[key]
+	c := was.Without(wr.Over)
 	switch {
 	case c.Intent != nil && c.Intent.Txn == id && !id.IsZero():
 		next := c.Applied()
@@ -133,11 +134,11 @@ func (w *world) write(n *node, key string, id txn.ID, wr txn.Write) txn.Answer {
 	case wr.If && c.Index() != wr.Index:
 		return txn.Answer{Outcome: txn.Refused, Index: c.Index()}
 	}
-	c.Intent = &txn.Intent{Txn: id, New: wr.Onto(c), Stamp: w.stamp(n, key)}
+	c.Intent = &txn.Intent{Txn: id, New: wr.Onto(c), Guard: wr.Guard, Stamp: w.stamp(n, key)}
 	next := c.Applied()
 	if !id.IsZero() {
 		w.put(key, c)
-	} else if next.Stamp != c.Stamp {
+	} else if next.Stamp != was.Stamp || was.Intent != nil {
 		w.put(key, next)
 	}
 	return txn.Answer{Outcome: txn.Done, Index: next.Index(), Create: next.Create}
