@@ -53,6 +53,9 @@ func (n *Node) Status(ctx context.Context) (*backend.Status, error) {
 			s.Keys, s.DiskBytes = stats.Cells, stats.DiskBytes
 		}
 	}
+	if n.store != nil {
+		s.Repair = n.repairs.status()
+	}
 	return s, nil
 }
 

@@ -133,7 +133,6 @@ func (r *reshaper) plan(conf *ring.Configuration, turn bool) (ring.Plan, error) 
 	if turn && reap > 0 && spared {
 		for _, m := range gone {
 			if r.gone.of(m.ID) >= reap && !slices.Contains(plan.Remove, m.ID) {
-				r.node.log.Warn("a member that is gone is taken out of the ring", "member", m.Name, "after", reap)
 				plan.Remove = append(plan.Remove, m.ID)
 			}
 		}

@@ -88,6 +88,9 @@ type Config struct {
 	Version string
 
 	wall func() time.Time // the wall clock; tests set it wrong
+	// forgetAge is how old a tombstone is before it is forgotten; tests are in a
+	// hurry.
+	forgetAge time.Duration
 }
 
 // maxMaxValueSize keeps a value, with what travels along, well inside a frame of
@@ -112,6 +115,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.ReapAfter == 0 {
 		c.ReapAfter = 10 * time.Minute
+	}
+	if c.forgetAge == 0 {
+		c.forgetAge = defaultForgetAge
 	}
 	if c.SyncRate == 0 {
 		c.SyncRate = 32 << 20

@@ -50,18 +50,9 @@ type wanted struct {
 	chosen bool
 }
 
-// takeNewer takes from a member the cells of a page that are newer than those of
-// this node, and waits until all are durable here, or settled. It returns how many
-// it took.
-func (c *copier) takeNewer(ctx context.Context, from ring.Node, copies []copyNote) (int, error) {
-	want := make([]wanted, len(copies))
-	for i := range copies {
-		want[i] = wanted{key: copies[i].Key, accepted: copies[i].accepted()}
-	}
-	return c.takeWanted(ctx, from, want)
-}
-
-// takeWanted is takeNewer of cells some of which are chosen.
+// takeWanted takes from a member those of the cells that are newer than what this
+// node holds, and waits until all are durable here, or settled. It returns how
+// many it took.
 func (c *copier) takeWanted(ctx context.Context, from ring.Node, offered []wanted) (int, error) {
 	var want []wanted
 	size := 0
@@ -105,7 +96,7 @@ func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, 
 	if len(reply.Cells) == 0 || len(reply.Cells) > len(want) {
 		return 0, fmt.Errorf("%d cells for %d keys", len(reply.Cells), len(want))
 	}
-	results := make([]<-chan register.Result, 0, len(reply.Cells))
+	var begun []adoption
 	bytes := 0
 	for i, b := range reply.Cells {
 		if len(b) == 0 {
@@ -117,51 +108,34 @@ func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, 
 			return 0, fmt.Errorf("key %q: %w", want[i].key, err)
 		}
 		// A cell that has changed since it was noted may not be chosen yet.
-		results = append(results, c.node.copyCell(c.st, want[i].key, cell, want[i].chosen && cell.Accepted == want[i].accepted))
+		chosen := want[i].chosen && cell.Accepted == want[i].accepted
+		begun = append(begun, c.node.copyCell(c.st, want[i].key, cell, chosen))
 	}
-	if err := c.node.adopted(ctx, results); err != nil {
+	outcomes, err := c.node.settled(ctx, begun)
+	if err != nil {
 		return 0, err
 	}
+	for _, o := range outcomes {
+		if o != register.Done {
+			return 0, fmt.Errorf("taking over a cell: %v", o)
+		}
+	}
 	if c.copied != nil {
-		c.copied(len(results), bytes)
+		c.copied(len(begun), bytes)
 	}
 	return len(reply.Cells), spend(ctx, c.limit, bytes)
 }
 
 // copyCell gives a cell that others hold to this node's shard.
-func (n *Node) copyCell(st *ringState, key string, cell register.Cell, chosen bool) <-chan register.Result {
-	if !chosen {
-		return n.adopt(st, key, cell)
-	}
+func (n *Node) copyCell(st *ringState, key string, cell register.Cell, chosen bool) adoption {
 	d := n.driver(st, key)
-	_, result := d.begin(func(now register.Now, token uint64) {
-		d.shard.Learn(now, token, st.placement.Configuration().Epoch, key, cell)
-	})
-	return result
-}
-
-// adopt gives a cell that another owner holds to this node's shard.
-func (n *Node) adopt(st *ringState, key string, cell register.Cell) <-chan register.Result {
-	d := n.driver(st, key)
-	_, result := d.begin(func(now register.Now, token uint64) {
-		d.shard.Adopt(now, token, st.placement.Configuration().Epoch, key, cell)
-	})
-	return result
-}
-
-// adopted waits until all cells are durable, or settled.
-func (n *Node) adopted(ctx context.Context, results []<-chan register.Result) error {
-	for _, result := range results {
-		select {
-		case res := <-result:
-			if res.Outcome != register.Done {
-				return fmt.Errorf("taking over a cell: %v", res.Outcome)
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-n.ctx.Done():
-			return n.ctx.Err()
+	epoch := st.placement.Configuration().Epoch
+	token, result := d.begin(func(now register.Now, token uint64) {
+		if chosen {
+			d.shard.Learn(now, token, epoch, key, cell)
+		} else {
+			d.shard.Adopt(now, token, epoch, key, cell)
 		}
-	}
-	return nil
+	})
+	return adoption{d, token, result}
 }

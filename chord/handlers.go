@@ -59,6 +59,7 @@ func (n *Node) handle() {
 		return n.onInspect(ctx, key)
 	})
 	n.handleReshaping()
+	n.handleRepairing()
 }
 
 // handleReshaping registers what a change of the ring needs.
@@ -70,6 +71,7 @@ func (n *Node) handleReshaping() {
 		}
 		return n.onChain(&req)
 	})
+	n.mesh.HandleCall(callLives, func(_ context.Context, from ring.Node, _ mesh.Decoder) (any, error) { return n.onLives(from), nil })
 	n.mesh.HandleCall(callProgress, func(context.Context, ring.Node, mesh.Decoder) (any, error) { return n.onProgress() })
 	n.mesh.HandleCall(callChangeRing, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
 		var req changeRequest
@@ -85,6 +87,13 @@ func (n *Node) handleReshaping() {
 		}
 		return []byte{}, refused(n.onImpose(ctx, from, &req))
 	})
+	n.mesh.HandleCall(callTombstones, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req tombstonesRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onTombstones(ctx, &req)
+	})
 	n.mesh.HandleCall(callPage, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
 		var req pageRequest
 		if err := body.Decode(&req); err != nil {
@@ -98,6 +107,31 @@ func (n *Node) handleReshaping() {
 			return nil, err
 		}
 		return n.onCells(ctx, &req)
+	})
+}
+
+// handleRepairing registers what the comparing and mending of copies needs.
+func (n *Node) handleRepairing() {
+	n.mesh.HandleCall(callDigest, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req digestRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onDigest(ctx, &req)
+	})
+	n.mesh.HandleCall(callCompared, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req comparedRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return []byte{}, n.onCompared(&req)
+	})
+	n.mesh.HandleCall(callAdopt, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req adoptRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onAdopt(ctx, &req)
 	})
 }
 

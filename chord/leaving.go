@@ -113,7 +113,7 @@ func (n *Node) noChange(err error, then string) error {
 	if why == "" {
 		why = "the change is under way"
 	}
-	return &backend.Error{Code: backend.NoQuorum, Message: fmt.Sprintf("the ring did not change in time: %s; %s", why, then), Cause: err}
+	return &backend.Error{Code: backend.UnknownOutcome, Message: fmt.Sprintf("the ring did not change in time: %s; %s", why, then), Cause: err}
 }
 
 // Remove implements backend.Admin.

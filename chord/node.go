@@ -36,6 +36,7 @@ type Node struct {
 
 	reshaper  *reshaper
 	syncLimit *rate.Limiter
+	repairs   *repairer
 
 	ring  atomic.Pointer[ringState] // nil until there is one
 	ready chan struct{}             // closed when ring is set
@@ -89,10 +90,13 @@ func Open(cfg Config) (_ *Node, err error) {
 	n.peers = newPeers(n)
 	n.reshaper = newReshaper(n)
 	n.syncLimit = newLimiter(cfg.SyncRate)
+	n.repairs = newRepairer(n)
 	if err := n.listen(boot, conf); err != nil {
 		return nil, err
 	}
-	if conf != nil {
+	if _, member := memberOf(conf, n.id); conf != nil && member && len(conf.New.Members) > 1 && boot > 1 {
+		n.wg.Go(func() { n.comeBack(conf, boot) })
+	} else if conf != nil {
 		if err := n.activate(conf); err != nil {
 			return nil, err
 		}
@@ -101,8 +105,20 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.wg.Go(n.peers.run)
 	n.wg.Go(n.reshaper.run)
+	if n.store != nil {
+		n.wg.Go((&forgetter{node: n, limit: newLimiter(cfg.RepairRate)}).run)
+	}
+	n.wg.Go(n.repairs.run)
 	n.wg.Go(n.watchConflict)
 	return n, nil
+}
+
+// memberOf returns a member of a configuration that may be nil.
+func memberOf(conf *ring.Configuration, id ring.ID) (ring.Member, bool) {
+	if conf == nil {
+		return ring.Member{}, false
+	}
+	return conf.Member(id)
 }
 
 // identify opens the store, which says who a member is; a client is somebody new
@@ -177,7 +193,7 @@ func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
 		Name: n.cfg.Name, ID: n.id, Boot: boot, Role: string(n.cfg.Role),
 		BindAddr: n.cfg.GossipAddr, AdvertiseAddr: n.cfg.GossipAdvertise, Seeds: n.cfg.Seeds, Key: n.cfg.GossipKey,
 		MeshAddr: meshAddr, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version, Expect: n.cfg.Expect,
-		RingID: ringID, Epoch: epoch, Logger: n.log.Named("gossip"), Profile: n.cfg.GossipProfile, Events: n.peers.gossiped,
+		RingID: ringID, Epoch: epoch, Logger: n.log.Named("gossip"), Profile: n.cfg.GossipProfile, Events: func(g gossip.Node) { n.peers.gossiped(g); n.repairs.gossiped(g) },
 	})
 	if err != nil {
 		return err

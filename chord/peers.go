@@ -29,6 +29,10 @@ type peerState struct {
 	// lost is when a direct connection broke that has not come back.
 	lost time.Time
 	told bool // what the shards were told: unreachable
+	// last is the latest life that gossip told of; twice: there were two with its
+	// number.
+	last  life
+	twice bool
 }
 
 // lostGrace is how long a broken connection speaks against a node that gossip
@@ -68,6 +72,7 @@ func (p *peers) gossiped(g gossip.Node) {
 	s := p.state(g.ID)
 	before := s.gossip
 	s.gossip = g.State
+	s.lived(&g)
 	p.mu.Unlock()
 	if st := p.node.ring.Load(); st != nil && g.Epoch > st.placement.Configuration().Epoch {
 		p.node.reshaper.wake()

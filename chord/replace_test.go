@@ -1,6 +1,7 @@
 package chord
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -183,4 +184,37 @@ func startInstance(t testing.TB, cfg Config) *Instance {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, i.Close()) })
 	return i
+}
+
+// TestRestoredFromBackup: a member does not come back with a data directory that
+// is older than what the others have seen of it.
+func TestRestoredFromBackup(t *testing.T) {
+	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
+	put(t, nodes[0].Node(), "k", "old")
+	require.NoError(t, nodes[2].Close())
+	backup := t.TempDir()
+	require.NoError(t, os.CopyFS(backup, os.DirFS(configs[2].DataDir)))
+	for range 2 {
+		again := startInstance(t, configs[2])
+		shaped(t, current(again), "a", "b", "c")
+		put(t, again.Node(), "k", "new")
+		eventually(t, func() bool { return nodes[0].Node().peers.alive(again.ID().Node()) }, "it is not seen")
+		require.NoError(t, again.Close())
+	}
+	for range 2 { // the first has a lower number than was seen, the second the same one
+		restored := configs[2]
+		restored.DataDir = backup
+		onLoopback(&restored)
+		n, err := Open(restored)
+		require.NoError(t, err)
+		select {
+		case <-n.Done():
+		case <-time.After(limit):
+			t.Error("it came back")
+		}
+		var want *RestoredError
+		require.ErrorAs(t, n.Err(), &want)
+		require.Nil(t, n.ring.Load())
+		n.Close()
+	}
 }

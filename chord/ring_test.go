@@ -17,7 +17,20 @@ import (
 // limit is how long a test waits for what it waits for.
 const limit = 20 * time.Second
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for leaked goroutines for longer than goleak.VerifyTestMain does:
+// a probe of memberlist's ends up to four probe intervals after it was shut down.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	err := goleak.Find()
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); {
+		err = goleak.Find() // tries for about a second itself
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // openRing starts n members in memory on loopback that found a ring.
 func openRing(t testing.TB, n int) []*Node {

@@ -304,11 +304,18 @@ func (s *syncer) raise(ctx context.Context, givers []*giver) error {
 			bound = max(bound, g.bound)
 		}
 	}
-	results := make([]<-chan register.Result, len(s.st.drivers))
-	for i, d := range s.st.drivers {
-		_, results[i] = d.begin(func(now register.Now, token uint64) { d.shard.Raise(now, token, bound) })
+	for _, d := range s.st.drivers {
+		_, result := d.begin(func(now register.Now, token uint64) { d.shard.Raise(now, token, bound) })
+		select {
+		case res := <-result:
+			if res.Outcome != register.Done {
+				return fmt.Errorf("promising what the others have: %v", res.Outcome)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return s.node.adopted(ctx, results)
+	return nil
 }
 
 // progress is how far the copying is.

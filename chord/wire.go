@@ -24,6 +24,11 @@ const (
 	callImpose
 	callPage
 	callCells
+	callLives
+	callDigest
+	callCompared
+	callAdopt
+	callTombstones
 )
 
 // Codes of the errors that handlers return.

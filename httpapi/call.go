@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,13 +35,26 @@ type call struct {
 	path   string
 	query  url.Values
 	body   []byte
+	// kind is the body's content type; empty is application/octet-stream.
+	kind string
 	// key is named in errors.
 	key string
 	// missing says that 404 with Consul's headers means "no such key".
 	missing bool
+	// harmless says that it changes nothing although its method may.
+	harmless bool
+	// again says that a repetition changes nothing more.
+	again bool
+	// doubt says how to settle an unknown outcome; empty: by reading the key.
+	doubt string
 }
 
-func (c call) writes() bool { return !isRead(c.method) }
+func (c call) writes() bool { return !c.harmless && !isRead(c.method) }
+
+// unknown is the error of a call that may have happened.
+func (c call) unknown(what string, cause error) *backend.Error {
+	return backend.Errorf(backend.UnknownOutcome, c.key, "%s; %s: %w", what, cmp.Or(c.doubt, "read the key to see what holds"), cause)
+}
 
 // reply is the response to a call: its status is 200, or 404 for no such key.
 type reply struct {
@@ -81,7 +95,8 @@ func (c *Client) do(ctx context.Context, what call) (*reply, error) {
 		// shorter than the caller's patience. NoQuorum says nothing happened, so
 		// the call may simply go on.
 		granted, bad := time.ParseDuration(got.header.Get(headerTimeout))
-		if failed.Code != backend.NoQuorum || bad != nil || time.Since(start) < granted || bounded && granted >= asked {
+		goesOn := failed.Code == backend.NoQuorum || what.again && failed.Code == backend.UnknownOutcome
+		if !goesOn || bad != nil || time.Since(start) < granted || bounded && granted >= asked {
 			return nil, failed
 		}
 	}
@@ -116,7 +131,7 @@ func (c *Client) once(ctx context.Context, what call, timeout time.Duration) (*r
 	}
 	req.Header.Set(headerTimeout, timeout.String())
 	if what.body != nil {
-		req.Header.Set("Content-Type", "application/octet-stream")
+		req.Header.Set("Content-Type", cmp.Or(what.kind, "application/octet-stream"))
 	}
 	if len(what.body) > expectSize {
 		req.Header.Set("Expect", "100-continue")
@@ -152,9 +167,9 @@ func (c *Client) broken(ctx context.Context, what call, sent bool, err error) *b
 	}
 	switch {
 	case sent && what.writes() && over != nil:
-		return backend.Errorf(backend.UnknownOutcome, what.key, "the call was over before the agent at %s answered; read the key to see what holds: %w", c.base.Host, over)
+		return what.unknown("the call was over before the agent at "+c.base.Host+" answered", over)
 	case sent && what.writes():
-		return backend.Errorf(backend.UnknownOutcome, what.key, "the connection to the agent at %s broke before it answered; read the key to see what holds: %w", c.base.Host, err)
+		return what.unknown("the connection to the agent at "+c.base.Host+" broke before it answered", err)
 	case over != nil:
 		return backend.Errorf(backend.NoQuorum, what.key, "the call was over before the agent at %s answered: %w", c.base.Host, over)
 	case errors.Is(err, errResponseTooLarge):

@@ -54,6 +54,7 @@ func reads(ctx context.Context, c *Client) map[string]error {
 	_, out["Get"] = c.Get(ctx, "k", backend.GetOptions{})
 	_, out["List"] = c.List(ctx, backend.ListQuery{})
 	_, out["Status"] = c.Status(ctx)
+	_, out["Verify"] = c.Verify(ctx, backend.VerifyQuery{})
 	return out
 }
 
@@ -63,6 +64,8 @@ func changes(ctx context.Context, c *Client) map[string]error {
 	out["Delete"] = c.Delete(ctx, "k", backend.DeleteOptions{})
 	_, out["Pop"] = c.Pop(ctx, "k")
 	_, out["PopItem"] = c.PopItem(ctx)
+	_, out["Remove"] = c.Remove(ctx, backend.RemoveRequest{Names: []string{"b"}})
+	_, out["Verify with repair"] = c.Verify(ctx, backend.VerifyQuery{Repair: true})
 	return out
 }
 

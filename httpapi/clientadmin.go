@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/chord-plugin/chord-plugin/backend"
@@ -50,9 +51,54 @@ func (c *Client) Locate(ctx context.Context, key string) (*backend.Location, err
 	return &location, nil
 }
 
+// Leave takes the agent out of the ring, with PUT /v1/agent/leave. It waits as
+// long as ctx allows: an agent that ends the request by its own longest time-out
+// is asked again, which changes nothing more.
+func (c *Client) Leave(ctx context.Context) error {
+	_, err := c.do(ctx, call{method: http.MethodPut, path: "/v1/agent/leave", again: true, doubt: lookAtRing})
+	return err
+}
+
+// Remove takes members out of the ring, with POST /v1/ring/remove.
+func (c *Client) Remove(ctx context.Context, req backend.RemoveRequest) (*backend.RemoveReport, error) {
+	var report backend.RemoveReport
+	if err := c.send(ctx, call{method: http.MethodPost, path: "/v1/ring/remove", doubt: lookAtRing}, req, &report); err != nil {
+		return nil, err
+	}
+	return &report, nil
+}
+
+// Verify compares the copies of a page of keys, with POST /v1/ring/verify. One
+// that repairs nothing is a read.
+func (c *Client) Verify(ctx context.Context, q backend.VerifyQuery) (*backend.VerifyPage, error) {
+	var page backend.VerifyPage
+	what := call{method: http.MethodPost, path: "/v1/ring/verify", harmless: !q.Repair, doubt: "verify again to see what is mended"}
+	if err := c.send(ctx, what, q, &page); err != nil {
+		return nil, err
+	}
+	return &page, nil
+}
+
+// lookAtRing is how to settle the doubt about a change of the ring.
+const lookAtRing = "look at the ring to see what holds"
+
 // ask gets a JSON document.
 func (c *Client) ask(ctx context.Context, path, key string, v any) error {
 	what := call{method: http.MethodGet, path: path, key: key}
+	got, err := c.do(ctx, what)
+	if err != nil {
+		return err
+	}
+	return c.decode(what, got, v)
+}
+
+// send sends a JSON document and reads another.
+func (c *Client) send(ctx context.Context, what call, question, v any) error {
+	var err error
+	if what.body, err = json.Marshal(question); err != nil {
+		return backend.Errorf(backend.Invalid, "", "encode the request: %w", err)
+	}
+	what.kind = "application/json"
 	got, err := c.do(ctx, what)
 	if err != nil {
 		return err

@@ -9,6 +9,12 @@
 //	DELETE /v1/kv/KEY    cas, recurse
 //	GET    /v1/status/leader, /v1/status/peers
 //	GET    /v1/agent/self, /v1/agent/members, /v1/agent/metrics?format=prometheus
+//	PUT    /v1/agent/leave, /v1/agent/force-leave/NAME
+//
+// /v1/agent/leave answers when the member has given away all that it owned; it
+// takes up to Config.MaxTimeout, and may be asked for again after that.
+// /v1/agent/force-leave removes a dead member and answers when that has begun;
+// one that lives is refused. ?prune is taken and changes nothing.
 //
 // Every read is linearizable unless it says ?stale, so ?consistent is taken and
 // changes nothing. ?dc and tokens are taken and not looked at. ?ns and
@@ -61,10 +67,15 @@
 //	GET  /v1/health              200 when serving, else 503, with the reason
 //	GET  /v1/ring                backend.Ring
 //	GET  /v1/ring/locate/KEY     backend.Location
+//	POST /v1/ring/remove         backend.RemoveRequest; backend.RemoveReport
+//	POST /v1/ring/verify         backend.VerifyQuery; backend.VerifyPage
 //	GET  /v1/chord/list          prefix, separator, after, limit, values
 //	GET  /v1/chord/limits        backend.Limits, as this API applies them
 //	POST /v1/chord/pop/KEY       reads and deletes a key; 404 when there is none
 //	POST /v1/chord/popitem       the same with any key
+//
+// A request in JSON has at most 512 KiB and no fields but those of its struct. A
+// page of a verification is of 10,000 keys at most.
 //
 // The header X-Chord-Timeout (a Go duration, "1.5s") says how long the caller
 // will wait. It becomes the deadline of the backend's call, within

@@ -43,6 +43,9 @@ func TestErrorsCrossWhole(t *testing.T) {
 		"Members":   func() error { _, err := c.Members(ctx); return err },
 		"Ring":      func() error { _, err := c.Ring(ctx); return err },
 		"Locate":    func() error { _, err := c.Locate(ctx, "k"); return err },
+		"Leave":     func() error { return c.Leave(ctx) },
+		"Remove":    func() error { _, err := c.Remove(ctx, backend.RemoveRequest{Names: []string{"b"}}); return err },
+		"Verify":    func() error { _, err := c.Verify(ctx, backend.VerifyQuery{}); return err },
 	}
 	samples := []backend.Error{
 		{},

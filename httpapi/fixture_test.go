@@ -21,6 +21,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type admin struct {
 	status backend.Status
 	err    error
+	// leave, remove and verify say what their calls do.
+	leave  func(ctx context.Context) error
+	remove func(ctx context.Context, req backend.RemoveRequest) (*backend.RemoveReport, error)
+	verify func(ctx context.Context, q backend.VerifyQuery) (*backend.VerifyPage, error)
 }
 
 func newAdmin() *admin {
@@ -28,6 +32,7 @@ func newAdmin() *admin {
 		Name: "a", ID: "node-a", Version: "1.2.3", Role: "member", State: "serving", RingID: "ring-1", Epoch: 7, Quorum: true,
 		Alive: 2, Members: 2, Keys: 10, DiskBytes: 4096, UptimeSeconds: 1.5,
 		GossipAddr: "127.0.0.1:7946", MeshAddr: "127.0.0.1:7947", HTTPAddr: "127.0.0.1:8500", DataDir: "/data", PeersConnected: 1,
+		Change: "waits for b", Repair: &backend.RepairStatus{Running: true, With: "b", Done: 0.5, Behind: []string{"b"}, Received: 3, Given: 4, LastSeconds: -1},
 	}}
 }
 
@@ -47,9 +52,10 @@ func (a *admin) Members(context.Context) ([]backend.Member, error) {
 }
 
 func (a *admin) Ring(context.Context) (*backend.Ring, error) {
-	return &backend.Ring{RingID: "ring-1", Epoch: 7, Joint: true, Replicas: 5, Level: 1, Members: []backend.RingMember{
-		{Name: "a", ID: "node-a", State: "alive", Addr: "127.0.0.1:7947", Tokens: 64, Share: 0.5},
-		{Name: "b", ID: "node-b", State: "suspect", Addr: "[::1]:7957", Tokens: 64, Share: 0.5},
+	return &backend.Ring{RingID: "ring-1", Epoch: 7, Joint: true, Replicas: 5, Level: 1, Change: "waits for b", Members: []backend.RingMember{
+		{Name: "a", ID: "node-a", State: "alive", Addr: "127.0.0.1:7947", Tokens: 64, Share: 0.5, Synced: true},
+		{Name: "b", ID: "node-b", State: "suspect", Addr: "[::1]:7957", Tokens: 64, Share: 0.5, Change: "joins",
+			Sync: &backend.SyncProgress{Keys: 10, Bytes: 20, Rate: 1.5, Done: 0.25, SecondsLeft: 30}},
 	}}, a.err
 }
 
@@ -58,6 +64,27 @@ func (a *admin) Locate(_ context.Context, key string) (*backend.Location, error)
 		{Name: "a", ID: "node-a", State: "alive", Ballot: "12.node-a", Index: 12, Live: true},
 		{Name: "b", ID: "node-b", State: "dead", Error: "no answer"},
 	}}, a.err
+}
+
+func (a *admin) Leave(ctx context.Context) error {
+	if a.leave == nil {
+		return a.err
+	}
+	return a.leave(ctx)
+}
+
+func (a *admin) Remove(ctx context.Context, req backend.RemoveRequest) (*backend.RemoveReport, error) {
+	if a.remove == nil {
+		return &backend.RemoveReport{}, a.err
+	}
+	return a.remove(ctx, req)
+}
+
+func (a *admin) Verify(ctx context.Context, q backend.VerifyQuery) (*backend.VerifyPage, error) {
+	if a.verify == nil {
+		return &backend.VerifyPage{}, a.err
+	}
+	return a.verify(ctx, q)
 }
 
 // node is a served Handler over a memory backend.

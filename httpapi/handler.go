@@ -52,7 +52,8 @@ type Config struct {
 	// gets 503. Each holds at most one value in memory, so MaxConcurrent times
 	// MaxValueSize bounds what uploads take. 0: 1024.
 	MaxConcurrent int
-	// RequestTimeout is the deadline of a request that names none. 0: 30 s.
+	// RequestTimeout is the deadline of a request that names none, but for that to
+	// leave, whose is MaxTimeout. 0: 30 s.
 	RequestTimeout time.Duration
 	// MaxTimeout bounds the deadline that a request may ask for with
 	// X-Chord-Timeout. 0: 10 minutes.
@@ -165,10 +166,11 @@ func isData(path string) bool {
 // answer writes the response of a request, or returns why it can not.
 type answer func(w http.ResponseWriter, r *http.Request) error
 
-// serve runs a with the request's deadline and writes its error.
-func (h *Handler) serve(a answer) http.Handler {
+// serve runs a with the request's deadline, which is usual when it names none,
+// and writes its error.
+func (h *Handler) serve(usual time.Duration, a answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		timeout, err := h.timeout(r)
+		timeout, err := h.timeout(r, usual)
 		if err != nil {
 			writeError(w, err)
 			return
@@ -194,11 +196,11 @@ func boundBody(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
 	}
 }
 
-// timeout returns how long r may take.
-func (h *Handler) timeout(r *http.Request) (time.Duration, error) {
+// timeout returns how long r may take: what it asks for, else what is usual.
+func (h *Handler) timeout(r *http.Request, usual time.Duration) (time.Duration, error) {
 	asked := r.Header.Get(headerTimeout)
 	if asked == "" {
-		return h.cfg.RequestTimeout, nil
+		return usual, nil
 	}
 	d, err := time.ParseDuration(asked)
 	if err != nil || d <= 0 {

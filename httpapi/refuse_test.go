@@ -83,6 +83,11 @@ func TestWrongMethods(t *testing.T) {
 		"/v1/agent/members": "GET, HEAD",
 		"/v1/health":        "GET, HEAD",
 		"/v1/ring":          "GET, HEAD",
+		"/v1/agent/leave":   "PUT",
+		"/v1/ring/remove":   "POST",
+		"/v1/ring/verify":   "POST",
+
+		"/v1/agent/force-leave/b": "PUT",
 	} {
 		got := n.send("PATCH", target, "")
 		require.Equal(t, 405, got.status, target)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// keyed are the endpoints whose path ends with a key. They are matched before
-// the ServeMux, which would clean the key and redirect.
+// keyed are the endpoints whose path ends with a key, or with a name. They are
+// matched before the ServeMux, which would clean the key and redirect.
 var keyed = []struct {
 	prefix  string
 	methods map[string]func(*Handler, string) answer
@@ -18,6 +18,7 @@ var keyed = []struct {
 	}},
 	{"/v1/ring/locate/", map[string]func(*Handler, string) answer{http.MethodGet: (*Handler).locate}},
 	{"/v1/chord/pop/", map[string]func(*Handler, string) answer{http.MethodPost: (*Handler).pop}},
+	{"/v1/agent/force-leave/", map[string]func(*Handler, string) answer{http.MethodPut: (*Handler).forceLeave}},
 }
 
 func (h *Handler) routes() *http.ServeMux {
@@ -30,12 +31,17 @@ func (h *Handler) routes() *http.ServeMux {
 		"GET /v1/agent/metrics":  h.metrics,
 		"GET /v1/health":         h.health,
 		"GET /v1/ring":           h.ring,
+		"POST /v1/ring/remove":   h.remove,
+		"POST /v1/ring/verify":   h.verify,
 		"GET /v1/chord/list":     h.list,
 		"GET /v1/chord/limits":   h.showLimits,
 		"POST /v1/chord/popitem": h.popItem,
 	} {
-		mux.Handle(pattern, h.serve(a))
+		mux.Handle(pattern, h.serve(h.cfg.RequestTimeout, a))
 	}
+	// Leaving takes as long as there is data to give away, and Consul's clients
+	// do not say how long they will wait.
+	mux.Handle("PUT /v1/agent/leave", h.serve(h.cfg.MaxTimeout, h.leave))
 	return mux
 }
 
@@ -51,7 +57,7 @@ func (h *Handler) dispatch(w http.ResponseWriter, r *http.Request) {
 			method = http.MethodGet
 		}
 		if answerFor, ok := e.methods[method]; ok {
-			h.serve(answerFor(h, key)).ServeHTTP(w, r)
+			h.serve(h.cfg.RequestTimeout, answerFor(h, key)).ServeHTTP(w, r)
 			return
 		}
 		allow := make([]string, 0, len(e.methods)+1)

@@ -3,7 +3,9 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc/codes"
@@ -25,6 +27,8 @@ type Client struct {
 	limits    backend.Limits
 	info      Info
 	socketDir string
+	// closeTimeout is how long Close waits for the plugin. Then it is killed.
+	closeTimeout time.Duration
 
 	// kill sends SIGKILL to the process; it is harmless when that is gone.
 	kill context.CancelFunc
@@ -32,6 +36,8 @@ type Client struct {
 	closing context.CancelFunc
 	// gone says why the plugin can not be used any more; nil while it can.
 	gone atomic.Pointer[string]
+	// calling is held, shared, by every call under way.
+	calling sync.RWMutex
 	// done is closed when the process was waited for.
 	done chan struct{}
 }
@@ -48,7 +54,8 @@ type Info struct {
 	// Protocol is the version of the plugin protocol that is spoken.
 	Protocol int
 	// Capabilities name what the plugin can do beyond the operations of
-	// backend.Backend. "admin": it answers the calls of backend.Admin.
+	// backend.Backend. "admin": it answers the calls of backend.Admin; "reshape":
+	// also Leave, Remove and Verify, which older plugins refuse with Invalid.
 	Capabilities []string
 }
 
@@ -75,6 +82,7 @@ func (c *Client) configure(ctx context.Context, config map[string]string) error 
 		return backend.Errorf(backend.Internal, "", "plugin %s ended while it was configured; its log says why: %w", c.path, err)
 	}
 	c.limits = limitsFromProto(r.GetLimits())
+	c.closeTimeout = patience(r.GetCloseTimeoutMs())
 	c.info = Info{
 		Version:      r.GetInfo().GetVersion(),
 		Protocol:     int(r.GetInfo().GetProtocol()),
@@ -87,6 +95,11 @@ func (c *Client) configure(ctx context.Context, config map[string]string) error 
 // do not come from the plugin.
 func invoke[T any](ctx context.Context, c *Client, what effect, key string, f func(context.Context) (T, error)) (T, error) {
 	var none T
+	if why := c.gone.Load(); why != nil {
+		return none, c.closed(*why, key)
+	}
+	c.calling.RLock()
+	defer c.calling.RUnlock()
 	if why := c.gone.Load(); why != nil {
 		return none, c.closed(*why, key)
 	}
@@ -200,42 +213,46 @@ func (c *Client) List(ctx context.Context, q backend.ListQuery) (*backend.ListRe
 func (c *Client) Limits() backend.Limits { return c.limits }
 
 // described decodes the document that f returns.
-func described[T any](ctx context.Context, c *Client, key string, f func(context.Context) (*proto.Document, error)) (T, error) {
-	var v T
-	d, err := invoke(ctx, c, reads, key, f)
+func described[T any](ctx context.Context, c *Client, what effect, key string, f func(context.Context) (*proto.Document, error)) (T, error) {
+	var v, none T
+	d, err := invoke(ctx, c, what, key, f)
 	if err != nil {
-		return v, err
+		return none, err
 	}
 	if err := json.Unmarshal(d.GetJson(), &v); err != nil {
-		return v, backend.Errorf(backend.Internal, key, "the plugin's answer cannot be read: %w", err)
+		code := backend.Internal
+		if what == writes {
+			code = backend.UnknownOutcome
+		}
+		return none, backend.Errorf(code, key, "the plugin's answer cannot be read: %w", err)
 	}
 	return v, nil
 }
 
 // Status describes the plugin's node.
 func (c *Client) Status(ctx context.Context) (*backend.Status, error) {
-	return described[*backend.Status](ctx, c, "", func(ctx context.Context) (*proto.Document, error) {
+	return described[*backend.Status](ctx, c, reads, "", func(ctx context.Context) (*proto.Document, error) {
 		return c.rpc.Status(ctx, &proto.StatusRequest{})
 	})
 }
 
 // Members lists what gossip knows of every node.
 func (c *Client) Members(ctx context.Context) ([]backend.Member, error) {
-	return described[[]backend.Member](ctx, c, "", func(ctx context.Context) (*proto.Document, error) {
+	return described[[]backend.Member](ctx, c, reads, "", func(ctx context.Context) (*proto.Document, error) {
 		return c.rpc.Members(ctx, &proto.MembersRequest{})
 	})
 }
 
 // Ring describes the configuration that places the keys.
 func (c *Client) Ring(ctx context.Context) (*backend.Ring, error) {
-	return described[*backend.Ring](ctx, c, "", func(ctx context.Context) (*proto.Document, error) {
+	return described[*backend.Ring](ctx, c, reads, "", func(ctx context.Context) (*proto.Document, error) {
 		return c.rpc.Ring(ctx, &proto.RingRequest{})
 	})
 }
 
 // Locate tells where a key lives.
 func (c *Client) Locate(ctx context.Context, key string) (*backend.Location, error) {
-	return described[*backend.Location](ctx, c, key, func(ctx context.Context) (*proto.Document, error) {
+	return described[*backend.Location](ctx, c, reads, key, func(ctx context.Context) (*proto.Document, error) {
 		return c.rpc.Locate(ctx, &proto.LocateRequest{Key: []byte(key)})
 	})
 }

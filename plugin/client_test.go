@@ -22,7 +22,7 @@ func TestInfo(t *testing.T) {
 	require.Positive(t, c.PID())
 
 	c = open(t, map[string]string{"max_value_size": "100", "admin": "true"})
-	require.Equal(t, []string{"admin"}, c.Info().Capabilities)
+	require.Equal(t, []string{"admin", "reshape"}, c.Info().Capabilities)
 	require.Equal(t, backend.Limits{MaxKeySize: backend.DefaultMaxKeySize, MaxValueSize: 100}, c.Limits())
 }
 

@@ -11,9 +11,22 @@ import (
 	"github.com/chord-plugin/chord-plugin/plugin/proto"
 )
 
-// closeTimeout is how long Close waits for the plugin: a little longer than the
-// plugin gives its backend. Then the process is killed.
-const closeTimeout = closeBound + time.Second
+const (
+	// callsTimeout is how long Close waits for calls whose backend was closed.
+	callsTimeout = time.Second
+	// exitTimeout is how long a plugin may take to exit when its backend is
+	// closed. Then the process is killed.
+	exitTimeout = closeBound + time.Second
+	// maxCloseTimeout bounds what a plugin may ask for to close its backend.
+	maxCloseTimeout = time.Hour
+)
+
+// patience is how long the host waits for a plugin to close that says it takes so
+// many milliseconds, or nothing: a little longer.
+func patience(ms uint64) time.Duration {
+	asked := time.Duration(min(ms, uint64(maxCloseTimeout.Milliseconds()))) * time.Millisecond
+	return max(asked, closeBound) + time.Second
+}
 
 // killNow, as the patience of end, kills at once.
 const killNow = 0
@@ -32,7 +45,7 @@ func (c *Client) watch(l *link) {
 		if c.lost("the plugin's process is gone") {
 			c.end(killNow)
 		} else {
-			c.end(closeTimeout)
+			c.end(exitTimeout)
 		}
 		closing()
 	}()
@@ -67,12 +80,16 @@ func (c *Client) PID() int { return c.pid }
 
 // Close closes the plugin's backend and ends its process. It waits until the
 // process is gone, which takes at most some seconds: a plugin that does not end
-// by itself is killed. Closing twice is no error. The error is the one that the
+// by itself is killed. Only one that is configured to do something first, such as
+// to leave its ring, may take the time that it has announced, an hour at most.
+// Closing twice is no error. The error is the one that the
 // plugin's backend closed with.
 func (c *Client) Close() error {
 	var err error
 	if c.lost("the client was closed") {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		answered := make(chan struct{})
+		defer func() { <-answered }() // when the process is gone they all are
+		ctx, cancel := context.WithTimeout(context.Background(), c.closeTimeout)
 		_, err = c.rpc.Close(ctx, &proto.CloseRequest{})
 		cancel()
 		if err != nil {
@@ -82,6 +99,18 @@ func (c *Client) Close() error {
 				c.kill()
 			}
 		}
+		go func() {
+			c.calling.Lock() // when no call is under way
+			close(answered)
+			c.calling.Unlock()
+		}()
+		// A backend that was closed answers the calls that waited for it.
+		late := time.NewTimer(callsTimeout)
+		select {
+		case <-answered:
+		case <-late.C:
+		}
+		late.Stop()
 		c.closing()
 	}
 	<-c.done

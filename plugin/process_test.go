@@ -166,11 +166,13 @@ func freeze(t *testing.T, pid int) {
 	}, 5*time.Second, 5*time.Millisecond)
 }
 
-// A plugin whose host is killed closes its backend and exits.
+// A plugin whose host is killed closes its backend and exits. It does not do what
+// it would do if it was closed on purpose: the host will start it again.
 func TestHostKilled(t *testing.T) {
 	file, sockets := filepath.Join(t.TempDir(), "closed"), t.TempDir()
+	stopped := filepath.Join(t.TempDir(), "stopped")
 	host := exec.CommandContext(t.Context(), os.Args[0])
-	host.Env = append(os.Environ(), hostVariable+"="+testPlugin, closedFileVariable+"="+file, "TMPDIR="+sockets)
+	host.Env = append(os.Environ(), hostVariable+"="+testPlugin, closedFileVariable+"="+file, stoppedFileVariable+"="+stopped, "TMPDIR="+sockets)
 	host.Stderr = os.Stderr
 	out, err := host.StdoutPipe()
 	require.NoError(t, err)
@@ -187,17 +189,23 @@ func TestHostKilled(t *testing.T) {
 	requireGone(t, pid)
 	t.Logf("gone after %v", time.Since(start))
 	require.FileExists(t, file)
+	require.NoFileExists(t, stopped)
 	require.Empty(t, entriesOf(t, sockets))
 }
 
-// closedFileVariable is the "closed_file" of the plugin of actAsHost.
-const closedFileVariable = "CHORD_TEST_CLOSED_FILE"
+// The "closed_file" and the "stopped_file" of the plugin of actAsHost.
+const (
+	closedFileVariable  = "CHORD_TEST_CLOSED_FILE"
+	stoppedFileVariable = "CHORD_TEST_STOPPED_FILE"
+)
 
 // actAsHost loads a plugin, prints its process ID, and waits to be killed.
 func actAsHost(path string) error {
 	c, err := plugin.Open(context.Background(), plugin.Config{
-		Path:          path,
-		Configuration: map[string]string{"closed_file": os.Getenv(closedFileVariable)},
+		Path: path,
+		Configuration: map[string]string{
+			"closed_file": os.Getenv(closedFileVariable), "stopped_file": os.Getenv(stoppedFileVariable), "stop": "pass", "stop_timeout": "1m",
+		},
 	})
 	if err != nil {
 		return err

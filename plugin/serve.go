@@ -8,22 +8,12 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
 	"github.com/chord-plugin/chord-plugin/backend"
-)
-
-const (
-	// closeBound is how long a plugin that is told to stop, or whose host died,
-	// waits for its backend to close. What is not closed by then is left to the
-	// crash safety of the backend.
-	closeBound = 5 * time.Second
-	// parentPoll is how often a plugin looks whether its host is alive.
-	parentPoll = 500 * time.Millisecond
 )
 
 // parent is the process that started this one. It is read before anything else
@@ -35,8 +25,8 @@ type ServeConfig struct {
 	// Open opens the backend with the host's configuration. It is called when the
 	// host says so, and again only after it has failed. The context bounds the
 	// opening, not the life of the backend. An *backend.Error reaches the host as
-	// it is; use backend.Invalid for a wrong configuration. Admin may be nil.
-	// Required.
+	// it is; use backend.Invalid for a wrong configuration. Admin may be nil. A
+	// backend that is a Stopper is told before it is closed. Required.
 	Open func(ctx context.Context, config map[string]string) (backend.Backend, backend.Admin, error)
 	// Logger gets go-plugin's and this package's log lines. It must write hclog's
 	// JSON to standard error, where the host reads it, and must be made before
@@ -48,9 +38,9 @@ type ServeConfig struct {
 
 // Serve is the main function of a plugin. It returns when the host has ended the
 // plugin, when the host is gone, or after SIGTERM; the backend has been closed
-// by then, or was given five seconds for it. SIGINT is ignored, since a terminal
-// sends it to the host as well. Serve takes over standard output and standard
-// error.
+// by then, or was given five seconds for it and, if it is a Stopper, what it asks
+// for. SIGINT is ignored, since a terminal sends it to the host as well. Serve
+// takes over standard output and standard error.
 //
 // It fails when the process was not started by a host (see Launched) and when
 // the backend could not be closed.
@@ -86,18 +76,16 @@ func Serve(cfg ServeConfig) error {
 				grpc.MaxConcurrentStreams(maxCalls),
 			)...)
 			watching.Go(func() {
-				if toldToStop(served, logger) {
-					_ = s.close() // Serve returns the same error below.
+				if s.watch(served, logger) {
 					server.Stop()
 				}
 			})
 			return server
 		},
 	})
+	err := s.close()
 	close(served)
 	watching.Wait()
-
-	err := s.close()
 	// The host made this directory for the socket, which go-plugin has removed. A
 	// host that died cannot remove it, and it is removed only when it is empty.
 	if dir := os.Getenv(goplugin.EnvUnixSocketDir); dir != "" {
@@ -107,43 +95,4 @@ func Serve(cfg ServeConfig) error {
 		return errors.New("plugin: the plugin could not listen; see the log line above")
 	}
 	return err
-}
-
-// toldToStop waits for SIGTERM or until the host is gone, and returns true then.
-// It returns false when served is closed first.
-func toldToStop(served <-chan struct{}, logger hclog.Logger) bool {
-	terminated := make(chan os.Signal, 1)
-	signal.Notify(terminated, syscall.SIGTERM)
-	defer signal.Stop(terminated)
-	poll := time.NewTicker(parentPoll)
-	defer poll.Stop()
-	for {
-		select {
-		case <-served:
-			return false
-		case <-terminated:
-			logger.Info("terminated: closing the backend")
-			return true
-		case <-poll.C:
-			if os.Getppid() != parent {
-				logger.Warn("the host is gone: closing the backend", "host_pid", parent)
-				return true
-			}
-		}
-	}
-}
-
-// bounded runs f and returns its error, or an error of its own when f takes
-// longer than closeBound: the process is about to end then, and f with it.
-func bounded(f func() error) error {
-	late := time.NewTimer(closeBound)
-	defer late.Stop()
-	result := make(chan error, 1)
-	go func() { result <- f() }()
-	select {
-	case err := <-result:
-		return err
-	case <-late.C:
-		return backend.Errorf(backend.Internal, "", "the backend did not close within %v", closeBound)
-	}
 }

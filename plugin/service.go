@@ -1,10 +1,12 @@
 package plugin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -12,8 +14,12 @@ import (
 	"github.com/chord-plugin/chord-plugin/plugin/proto"
 )
 
-// capabilityAdmin is announced by a plugin that answers the operator's calls.
-const capabilityAdmin = "admin"
+// What a plugin announces that answers the operator's calls, and those of them
+// that older plugins did not have.
+const (
+	capabilityAdmin   = "admin"
+	capabilityReshape = "reshape"
+)
 
 // openFunc is ServeConfig.Open.
 type openFunc func(ctx context.Context, config map[string]string) (backend.Backend, backend.Admin, error)
@@ -29,9 +35,16 @@ type service struct {
 	// closing is cancelled by close, and with it an Open under way.
 	closing   context.Context
 	setClosed context.CancelFunc
-	// close ends the service: an Open under way is cancelled, the backend is
-	// closed, later calls fail with Closed. It takes at most closeBound, and every
-	// call returns the result of the first.
+	// hurrying is cancelled by hurry, and with it what a Stopper does before it is
+	// closed.
+	hurrying context.Context
+	hurry    context.CancelFunc
+	// asked: the host has called Close.
+	asked atomic.Bool
+	// close ends the service: an Open under way is cancelled, the backend stops
+	// and is closed, later calls fail with Closed. It takes at most closeBound
+	// and, for a Stopper, what closeTimeoutOf says. Every call returns the result
+	// of the first.
 	close func() error
 
 	mu sync.RWMutex
@@ -44,26 +57,9 @@ type service struct {
 func newService(open openFunc, version string) *service {
 	s := &service{open: open, version: version}
 	s.closing, s.setClosed = context.WithCancel(context.Background())
-	s.close = sync.OnceValue(func() error { return bounded(s.shut) })
+	s.hurrying, s.hurry = context.WithCancel(context.Background())
+	s.close = sync.OnceValue(s.shut)
 	return s
-}
-
-// shut is close without the bound.
-func (s *service) shut() error {
-	s.mu.Lock()
-	s.setClosed()
-	opening := s.opening
-	s.mu.Unlock()
-	if opening != nil {
-		<-opening
-	}
-	s.mu.RLock()
-	b := s.backend
-	s.mu.RUnlock()
-	if b == nil {
-		return nil
-	}
-	return b.Close()
 }
 
 func errClosed() error {
@@ -99,7 +95,7 @@ func (s *service) Configure(ctx context.Context, req *proto.ConfigureRequest) (*
 	if err != nil {
 		return nil, encodeError(err, reads)
 	}
-	return &proto.ConfigureReply{Info: s.info(), Limits: limitsToProto(b.Limits())}, nil
+	return &proto.ConfigureReply{Info: s.info(), Limits: limitsToProto(b.Limits()), CloseTimeoutMs: closeTimeoutOf(b)}, nil
 }
 
 func (s *service) configure(ctx context.Context, config map[string]string) error {
@@ -167,7 +163,7 @@ func (s *service) info() *proto.InfoReply {
 	_, admin, err := s.serving()
 	info := &proto.InfoReply{Version: s.version, Protocol: ProtocolVersion, Ready: err == nil}
 	if admin != nil {
-		info.Capabilities = append(info.Capabilities, capabilityAdmin)
+		info.Capabilities = append(info.Capabilities, capabilityAdmin, capabilityReshape)
 	}
 	return info
 }
@@ -179,6 +175,7 @@ func (s *service) Info(context.Context, *proto.InfoRequest) (*proto.InfoReply, e
 
 // Close closes the backend.
 func (s *service) Close(context.Context, *proto.CloseRequest) (*proto.CloseReply, error) {
+	s.asked.Store(true)
 	if err := s.close(); err != nil {
 		return nil, encodeError(err, reads)
 	}
@@ -256,46 +253,57 @@ func (s *service) List(req *proto.ListRequest, stream grpc.ServerStreamingServer
 	return sendList(stream, r)
 }
 
-// describe answers an operator's call with the JSON of what f returns.
-func describe[T any](ctx context.Context, s *service, f func(context.Context, backend.Admin) (T, error)) (*proto.Document, error) {
-	return do(ctx, s, reads, func(ctx context.Context, _ backend.Backend) (*proto.Document, error) {
+// operate runs f, an operator's call, under the host's deadline.
+func operate[T any](ctx context.Context, s *service, what effect, f func(context.Context, backend.Admin) (T, error)) (T, error) {
+	return do(ctx, s, what, func(ctx context.Context, _ backend.Backend) (T, error) {
+		var none T
 		_, admin, err := s.serving()
 		if err != nil {
-			return nil, err
+			return none, err
 		}
 		if admin == nil {
-			return nil, backend.Errorf(backend.Invalid, "", "this plugin does not have the capability %q", capabilityAdmin)
+			return none, backend.Errorf(backend.Invalid, "", "this plugin does not have the capability %q", capabilityAdmin)
 		}
-		v, err := f(ctx, admin)
+		return f(ctx, admin)
+	})
+}
+
+// describe answers an operator's call with the JSON of what f returns.
+func describe[T any](ctx context.Context, s *service, what effect, f func(context.Context, backend.Admin) (T, error)) (*proto.Document, error) {
+	return operate(ctx, s, what, func(ctx context.Context, a backend.Admin) (*proto.Document, error) {
+		v, err := f(ctx, a)
 		if err != nil {
 			return nil, err
 		}
-		text, err := json.Marshal(v)
-		if err != nil {
+		// A page of a verification is large, and nobody shows it to a browser.
+		var text bytes.Buffer
+		e := json.NewEncoder(&text)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(v); err != nil {
 			return nil, backend.Errorf(backend.Internal, "", "encode the answer: %w", err)
 		}
-		return &proto.Document{Json: text}, nil
+		return &proto.Document{Json: text.Bytes()}, nil
 	})
 }
 
 // Status describes the node.
 func (s *service) Status(ctx context.Context, _ *proto.StatusRequest) (*proto.Document, error) {
-	return describe(ctx, s, func(ctx context.Context, a backend.Admin) (*backend.Status, error) { return a.Status(ctx) })
+	return describe(ctx, s, reads, func(ctx context.Context, a backend.Admin) (*backend.Status, error) { return a.Status(ctx) })
 }
 
 // Members lists the nodes.
 func (s *service) Members(ctx context.Context, _ *proto.MembersRequest) (*proto.Document, error) {
-	return describe(ctx, s, func(ctx context.Context, a backend.Admin) ([]backend.Member, error) { return a.Members(ctx) })
+	return describe(ctx, s, reads, func(ctx context.Context, a backend.Admin) ([]backend.Member, error) { return a.Members(ctx) })
 }
 
 // Ring describes the ring.
 func (s *service) Ring(ctx context.Context, _ *proto.RingRequest) (*proto.Document, error) {
-	return describe(ctx, s, func(ctx context.Context, a backend.Admin) (*backend.Ring, error) { return a.Ring(ctx) })
+	return describe(ctx, s, reads, func(ctx context.Context, a backend.Admin) (*backend.Ring, error) { return a.Ring(ctx) })
 }
 
 // Locate tells where a key lives.
 func (s *service) Locate(ctx context.Context, req *proto.LocateRequest) (*proto.Document, error) {
-	return describe(ctx, s, func(ctx context.Context, a backend.Admin) (*backend.Location, error) {
+	return describe(ctx, s, reads, func(ctx context.Context, a backend.Admin) (*backend.Location, error) {
 		return a.Locate(ctx, string(req.GetKey()))
 	})
 }

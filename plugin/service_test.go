@@ -242,6 +242,21 @@ func TestOlderPlugin(t *testing.T) {
 	_, err := c.Put(t.Context(), "k", nil, backend.PutOptions{})
 	require.Equal(t, backend.Invalid, backend.CodeOf(err))
 	require.ErrorContains(t, err, "older than this host")
+	_, err = c.Remove(t.Context(), backend.RemoveRequest{Names: []string{"b"}})
+	for call, err := range map[string]error{"Remove": err, "Leave": c.Leave(t.Context())} {
+		require.Equal(t, backend.Invalid, backend.CodeOf(err), call)
+		require.ErrorContains(t, err, "older than this host")
+	}
+}
+
+// A host waits for a plugin as long as that says, within reason.
+func TestPatience(t *testing.T) {
+	for ms, want := range map[uint64]time.Duration{
+		0: 6 * time.Second, 1: 6 * time.Second, 5000: 6 * time.Second, 610_000: 611 * time.Second, 1<<64 - 1: time.Hour + time.Second,
+	} {
+		require.Equal(t, want, patience(ms), "%d", ms)
+	}
+	require.EqualValues(t, 5000, closeTimeoutOf(memory.New(backend.DefaultLimits())))
 }
 
 // listing is a plugin that lists what it is told.

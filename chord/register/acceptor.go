@@ -8,6 +8,9 @@ type acceptor struct {
 	// floor is the implied promise of every key. After a restart it is the
 	// high-water mark, above any promise made before.
 	floor Ballot
+	// forgot is above all that this acceptor once accepted and no longer has; never
+	// above floor.
+	forgot Ballot
 	// top is the highest promise made since the start.
 	top Ballot
 	max int
@@ -26,6 +29,7 @@ func newAcceptor(mark Mark, max int) acceptor {
 	a := acceptor{max: max, explicit: map[string]Ballot{}}
 	if mark.HighWater > 0 && holds(ruleAmnesia) {
 		a.floor = ceiling(mark.HighWater)
+		a.forgot = a.floor // for all it knows
 	}
 	return a
 }
@@ -66,6 +70,21 @@ func (a *acceptor) promise(key string, b Ballot) {
 	a.top = maxBallot(a.top, b)
 	a.order = append(a.order, promise{key, b})
 	a.evict()
+}
+
+// raise promises all ballots up to floor for every key, in place of who may have
+// forgotten something below it.
+func (a *acceptor) raise(floor Ballot) {
+	a.floor = maxBallot(a.floor, floor)
+	a.forgot = maxBallot(a.forgot, floor)
+}
+
+// forget drops what is promised of a key whose cell goes; the floor says as much.
+func (a *acceptor) forget(key string, floor Ballot) {
+	delete(a.explicit, key)
+	if holds(ruleForgetFloor) {
+		a.raise(floor)
+	}
 }
 
 // evict keeps the table within its bound: the oldest promises go, into the floor.

@@ -61,6 +61,9 @@ func anyMessage(t *rapid.T) Message {
 		m.Ballot, m.Next = anyBallot(t), anyBallot(t)
 	case MsgPromise:
 		m.Ballot, m.Cell = anyBallot(t), anyCell(t)
+		if m.Cell.IsZero() || rapid.Bool().Draw(t, "empty") {
+			m.Cell, m.Forgot = Cell{}, anyBallot(t)
+		}
 	case MsgAccept:
 		m.Next, m.Cell = anyBallot(t), anyCell(t)
 		m.Ballot = m.Cell.Accepted

@@ -116,6 +116,11 @@ func (s *Shard) onForward(from ring.Node, m *Message) {
 	if m.Change.writes() && (m.Op.IsZero() || m.Until <= m.Op.Time) {
 		return // no origin sends this
 	}
+	if m.Change.writes() && m.Until <= max(s.clock.Last(), s.now.Wall) && holds(ruleWindow) {
+		// Its window has closed: no ballot of ours can carry it.
+		s.send(from, Message{Kind: MsgExpired, Key: m.Key, Round: m.Round})
+		return
+	}
 	s.submit(&op{origin: from, askRound: m.Round, key: m.Key, id: m.Op, change: m.Change, until: m.Until}, m.Timeout)
 }
 

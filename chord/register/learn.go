@@ -1,13 +1,16 @@
 package register
 
-// Learn takes a cell that is chosen: one that a majority of the key's owners was
-// seen to hold, at that very ballot, in this epoch (of those by Old in a joint
-// one). Unlike Adopt it asks for no promise. An owner that promised a ballot p
+// Learn takes a cell that is chosen: one that a majority of the key's owners by Old
+// was seen to hold, at that very ballot, in this joint epoch. Unlike Adopt it asks for no promise. An owner that promised a ballot p
 // above b, and then takes what was chosen at b, breaks that promise in a way that
 // nobody can tell: of the majority that accepted b, each did so before it promised
 // p, and p's proposer has heard of b from one of them at least. So it built on b,
 // and whatever it was not told by this owner is nothing above b (Lamport 2001,
 // P2c).
+//
+// What was chosen may have been deleted since, and forgotten: then learning it
+// late would bring it back. So nothing is forgotten in a joint epoch, and nothing
+// is learnt in a final one.
 //
 // The token's result is Done once the cell, or a newer one, is durable here. A
 // cell that was copied in another epoch is Refused.
@@ -20,7 +23,7 @@ func (s *Shard) Learn(now Now, token uint64, epoch uint64, key string, cell Cell
 		s.answerCaller(Result{Token: token, Outcome: Drifted})
 		return
 	}
-	if epoch != s.epoch || !s.owns(key) {
+	if epoch != s.epoch || !s.joint() || !s.owns(key) {
 		s.answerCaller(Result{Token: token, Outcome: Refused})
 		return
 	}
@@ -37,3 +40,5 @@ func (s *Shard) Learn(now Now, token uint64, epoch uint64, key string, cell Cell
 	}
 	s.answers = append(s.answers, heldResult{seq, Result{Token: token, Outcome: Done}})
 }
+
+func (s *Shard) joint() bool { return s.placement.Configuration().Joint() }

@@ -47,8 +47,9 @@ func (v *Value) fateOf(op OpID) (fate, Ballot) {
 	return fateUnknown, Ballot{}
 }
 
-// origin ends the lineage of a key that was created where nothing was: below it
-// there never was a write.
+// origin ends the lineage of a key that was created where nothing was and nothing
+// had been forgotten: below it there never was a write. Else the lineage ends with
+// the floor under which the key was created; see round.nothing.
 var origin = Past{}
 
 // extend returns the lineage of a value written on top of v by w.

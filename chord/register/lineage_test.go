@@ -9,7 +9,8 @@ import (
 
 // TestLineage plays a key's writes beside a history without bound. What a value
 // says of an operation is never wrong, a lineage stays short, and it never says
-// "unknown" of one that began after the last write, or in the newest round.
+// "unknown" of one that began after the last write, or in the newest round. Now and
+// then all is forgotten.
 func TestLineage(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var v Value
@@ -51,6 +52,10 @@ func TestLineage(t *testing.T) {
 			if changed {
 				v.trim(first)
 			}
+			forgets := rapid.IntRange(0, 5).Draw(t, "forgets") == 0
+			if forgets {
+				v = (&round{forgot: ceiling(clock)}).nothing()
+			}
 			if len(v.Lineage) > maxEncodedLineage {
 				t.Fatalf("a lineage of %d writes", len(v.Lineage))
 			}
@@ -64,7 +69,7 @@ func TestLineage(t *testing.T) {
 				switch {
 				case got == fateHappened && (!happened || at != stamp), got == fateNever && happened:
 					t.Fatalf("fate %d at %v of %v, which was written: %v at %v", got, at, op, happened, stamp)
-				case got == fateUnknown && happened && stamp.Time >= first:
+				case got == fateUnknown && happened && stamp.Time >= first && !forgets:
 					t.Fatalf("unknown: %v, written in the newest round", op)
 				case got == fateUnknown && v.Write().Time < op.Time:
 					t.Fatalf("unknown: %v, begun after the newest write", op)

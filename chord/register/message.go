@@ -15,7 +15,8 @@ type MessageKind uint8
 const (
 	// MsgPrepare asks an acceptor to promise Ballot.
 	MsgPrepare MessageKind = 1 + iota
-	// MsgPromise promises Ballot and reports the accepted Cell.
+	// MsgPromise promises Ballot and reports the accepted Cell, or with none
+	// Forgot.
 	MsgPromise
 	// MsgAccept asks an acceptor to accept Cell, at its ballot, and to promise
 	// Next. It is never repeated and never doubled by the transport, so that a
@@ -76,6 +77,9 @@ type Message struct {
 	Digest bool
 	// Cell is what was accepted, or is to be.
 	Cell Cell
+	// Forgot: nothing that the acceptor once accepted and no longer has was
+	// accepted, or stamped, above it.
+	Forgot Ballot
 	// Op, Until, Timeout and Change belong to a Forward.
 	Op      OpID
 	Until   uint64

@@ -28,6 +28,9 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	case MsgPromise:
 		dst = appendBallot(dst, m.Ballot)
 		dst = appendBallot(dst, m.Cell.Accepted)
+		if m.Cell.IsZero() {
+			dst = appendBallot(dst, m.Forgot)
+		}
 		dst = appendValue(dst, &m.Cell.Value)
 	case MsgAccept:
 		dst = appendBallot(dst, m.Next)
@@ -85,7 +88,10 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Next = d.ballot()
 	case MsgPromise:
 		m.Ballot = d.ballot()
-		m.Cell = d.cell()
+		if m.Cell.Accepted = d.ballot(); m.Cell.IsZero() {
+			m.Forgot = d.ballot()
+		}
+		m.Cell.Value = d.value()
 	case MsgAccept:
 		m.Next = d.ballot()
 		m.Cell = d.cell()

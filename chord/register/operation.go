@@ -16,6 +16,8 @@ type op struct {
 	key      string
 	id       OpID
 	change   Change
+	// force: an identity change that goes through Accept even if a quorum agrees.
+	force bool
 	// until bounds the ballots that may carry the operation; 0 is no bound.
 	until uint64
 	// doubt: an Accept with the operation may be out there, or somebody may have
@@ -78,8 +80,8 @@ func (s *Shard) submit(o *op, timeout time.Duration) {
 	s.dispatch(o)
 }
 
-// name gives the operation its ID: a timestamp below every ballot that will
-// carry it.
+// name gives the operation its ID: a timestamp below every stamp that it will be
+// written with.
 func (s *Shard) name(o *op) {
 	if o.ended {
 		return
@@ -94,6 +96,10 @@ func (s *Shard) name(o *op) {
 // of one key meet in one queue; or queues it here.
 func (s *Shard) dispatch(o *op) {
 	if o.ended {
+		return
+	}
+	if o.force {
+		s.enqueue(o) // a Forward does not say so
 		return
 	}
 	g := s.placement.Group(o.key)

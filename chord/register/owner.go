@@ -38,7 +38,11 @@ func (s *Shard) onPrepare(from ring.Node, m *Message) {
 		}
 		s.reserve(m.Ballot.Time)
 		again := *m
-		s.parked = append(s.parked, func() { s.onPrepare(from, &again) })
+		s.parked = append(s.parked, func() {
+			if again.Epoch == s.epoch || s.current(from, &again, true) {
+				s.onPrepare(from, &again)
+			}
+		})
 		return
 	}
 	cell, seq, ok := s.load(m.Key)
@@ -50,7 +54,11 @@ func (s *Shard) onPrepare(from ring.Node, m *Message) {
 		s.send(from, Message{Kind: MsgRefuse, Key: m.Key, Round: m.Round, Ballot: promised})
 		return
 	}
-	s.sendAfter(seq, from, Message{Kind: MsgPromise, Key: m.Key, Round: m.Round, Ballot: m.Ballot, Cell: cell})
+	promise := Message{Kind: MsgPromise, Key: m.Key, Round: m.Round, Ballot: m.Ballot, Cell: cell}
+	if cell.IsZero() {
+		promise.Forgot = s.acceptor.forgot
+	}
+	s.sendAfter(seq, from, promise)
 }
 
 func (s *Shard) onAccept(from ring.Node, m *Message) {

@@ -94,8 +94,8 @@ func (s *Shard) again(r *read) {
 }
 
 // Adopt takes a cell that another owner accepted, exactly as a late Accept would
-// be: only at or above what is promised. Where a promise is in the way, an
-// identity change settles the key instead. The token's result is Done once this
+// be: only at or above what is promised. Where a promise is in the way, the key is
+// written again instead, as Rewrite does. The token's result is Done once this
 // node's part is durable, or the key settled. A cell that was copied in another
 // epoch is Refused.
 func (s *Shard) Adopt(now Now, token uint64, epoch uint64, key string, cell Cell) {
@@ -119,10 +119,13 @@ func (s *Shard) Adopt(now Now, token uint64, epoch uint64, key string, cell Cell
 	if !holds(ruleMergeFloor) {
 		promised = s.acceptor.explicit[key]
 	}
+	if !holds(ruleMergePromise) {
+		promised = have.Accepted
+	}
 	switch {
 	case !have.Accepted.Less(cell.Accepted):
 	case cell.Accepted.Less(promised):
-		s.submit(&op{token: token, key: key, change: Change{Kind: Identity}}, 0)
+		s.rewrite(token, key, 0)
 		return
 	default:
 		seq = s.keep(key, cell)
@@ -161,7 +164,7 @@ func (s *Shard) raise(token uint64, bound uint64) {
 		return
 	}
 	if holds(ruleBound) {
-		s.acceptor.floor = maxBallot(s.acceptor.floor, ceiling(bound))
+		s.acceptor.raise(ceiling(bound))
 	}
 	s.answerCaller(Result{Token: token, Outcome: Done})
 }

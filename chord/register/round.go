@@ -36,6 +36,8 @@ type round struct {
 	// leased: the ballot was promised to us with the round before.
 	leased bool
 	base   Cell // what the changes were applied to
+	// forgot is the highest that was reported by promises without a cell.
+	forgot Ballot
 	// results and wrote, an operation each, once base is known.
 	results []Result
 	wrote   []bool
@@ -113,7 +115,7 @@ func (s *Shard) guess(r *round, cell Cell) bool {
 // prepare asks all owners for promises.
 func (s *Shard) prepare(r *round) {
 	r.phase = phasePrepare
-	r.base = Cell{}
+	r.base, r.forgot = Cell{}, Ballot{}
 	for _, o := range r.group.Owners() {
 		s.send(o, Message{Kind: MsgPrepare, Key: r.queue.key, Round: r.number, Ballot: r.ballot})
 	}
@@ -126,14 +128,24 @@ func (s *Shard) apply(r *round, cell Cell) (v Value, changed, force bool) {
 	r.base = cell
 	r.results = make([]Result, len(r.ops))
 	r.wrote = make([]bool, len(r.ops))
-	v = cell.Value
+	found := cell.Value
+	if cell.IsZero() {
+		found = r.nothing()
+	}
+	if v = found; !holds(ruleGone) {
+		v = cell.Value
+	}
+	if !holds(ruleForgetFate) {
+		found = cell.Value
+	}
 	for i, o := range r.ops {
 		if o.ended {
 			continue // answered while this round prepared: it must not happen now
 		}
 		w := Past{Write: r.stamp(s.cfg.Self, i), Op: o.id}
+		force = force || o.force && !cell.IsZero()
 		if o.doubt && holds(ruleReapply) {
-			f, at := cell.Value.fateOf(o.id)
+			f, at := found.fateOf(o.id)
 			force = true
 			switch f {
 			case fateHappened:
@@ -193,8 +205,8 @@ func (s *Shard) onPromise(from ring.Node, m *Message) {
 		return
 	}
 	i := r.group.Index(from)
-	if i < 0 || r.yes>>i&1 == 1 || !m.Cell.Accepted.Less(r.ballot) {
-		return // nobody promises a ballot that is not above what it accepted
+	if i < 0 || r.yes>>i&1 == 1 || !m.Cell.Accepted.Less(r.ballot) || !m.Forgot.Less(r.ballot) {
+		return // nobody promises a ballot that is not above what it accepted or forgot
 	}
 	if err := s.clock.observe(m.Cell.Value.Write().Time, s.now.Wall); err != nil {
 		r.drift |= 1 << i
@@ -206,12 +218,30 @@ func (s *Shard) onPromise(from ring.Node, m *Message) {
 	if r.base.Accepted.Less(m.Cell.Accepted) {
 		r.base = m.Cell
 	}
-	if r.group.Tally(r.yes, r.no) != ring.VoteWon {
+	r.forgot = maxBallot(r.forgot, m.Forgot)
+	if r.group.Tally(r.yes, r.no) == ring.VoteWon && (r.answered() || !r.base.IsZero() || !r.forced()) {
+		s.promised(r)
+	}
+}
+
+// answered reports whether every owner said yes or no.
+func (r *round) answered() bool { return r.yes|r.no == r.group.All() }
+
+// late ends a round whose time is up. One that only waited for the last owners to
+// say that they have nothing either has what it needs.
+func (s *Shard) late(r *round) {
+	if r.phase == phasePrepare && r.group.Tally(r.yes, r.no) == ring.VoteWon {
+		s.promised(r)
 		return
 	}
-	if r.first <= r.base.Value.Write().Time {
-		// The stamps must be above what they are built on. The clock has seen it
-		// by now: try again.
+	s.lost(r, false)
+}
+
+// promised goes on with a round that a quorum made promises to.
+func (s *Shard) promised(r *round) {
+	if r.first <= max(r.base.Value.Write().Time, r.forgot.Time) {
+		// The stamps must be above what they are built on, or what may have been
+		// there. The clock has seen it by now: try again.
 		s.lost(r, false)
 		return
 	}
@@ -279,6 +309,16 @@ func (s *Shard) against(r *round, from ring.Node) {
 	if r.group.Tally(r.yes, r.no) == ring.VoteLost {
 		r.drifted = r.group.Tally(0, r.drift) == ring.VoteLost
 		s.lost(r, true)
+		return
+	}
+	s.waited(r)
+}
+
+// waited goes on with a round that had its quorum and only waited for the last
+// owner.
+func (s *Shard) waited(r *round) {
+	if r.phase == phasePrepare && r.answered() && r.group.Tally(r.yes, r.no) == ring.VoteWon {
+		s.promised(r)
 	}
 }
 

@@ -17,4 +17,10 @@ const (
 	ruleEpoch
 	ruleMergeFloor
 	ruleBound
+	ruleForgetFloor
+	ruleForgetFate
+	ruleGone
+	ruleForgetStamp
+	ruleMergePromise
+	ruleForgetFinal
 )

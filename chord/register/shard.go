@@ -164,6 +164,7 @@ func (s *Shard) Unsent(now Now, env *Envelope) {
 					// node is back, so that the answers can tell the caller how many
 					// owners there are.
 					r.no |= 1 << i
+					s.waited(r)
 				} else {
 					s.against(r, env.To)
 				}

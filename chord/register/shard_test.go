@@ -195,7 +195,7 @@ func pointed(t *rapid.T, a *alone) Message {
 	m.Epoch = rapid.SampledFrom([]uint64{1, 1, 1, 1, 0, 2}).Draw(t, "epoch")
 	m.Time = a.clock.Last() + rapid.Uint64Range(0, 1<<20).Draw(t, "ahead")
 	m.Round = a.last - rapid.Uint64Range(0, 3).Draw(t, "round")
-	for _, b := range []*Ballot{&m.Ballot, &m.Next, &m.Cell.Accepted, &m.Op} {
+	for _, b := range []*Ballot{&m.Ballot, &m.Next, &m.Cell.Accepted, &m.Op, &m.Forgot} {
 		if rapid.Bool().Draw(t, "near") {
 			ballot(b)
 		}

@@ -1,7 +1,8 @@
 package register
 
 // OpID names an operation: the node at which it began and the timestamp it began
-// at. Every ballot at which the operation can be written is above it.
+// at. Every stamp with which the operation can be written is above it. (A ballot
+// need not be: see Past.)
 type OpID = Ballot
 
 // Past names an earlier write of a key.

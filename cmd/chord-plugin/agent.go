@@ -18,8 +18,10 @@ for -data-dir (an empty one counts as not set), or in the file that -config
 names, as data_dir = "...". A flag wins over the environment, that over the
 file, and that over the default.
 
-SIGTERM or SIGINT stops the agent; it keeps its place in the ring. A second one
-ends it at once. SIGUSR1 prints what it counted in the last minute.`
+SIGTERM or SIGINT stops the agent; it keeps its place in the ring, unless
+leave_on_stop is set. A second one ends it at once. Once it has left the ring,
+as chord-plugin leave asks, it stops by itself. SIGUSR1 prints what it counted
+in the last minute.`
 
 // rawFlag keeps what was given for a setting; load reads it.
 type rawFlag struct {
@@ -74,7 +76,8 @@ func newAgent(s *streams) *command {
 	return c
 }
 
-// serve runs the agent until ctx ends, which is no error, or it fails.
+// serve runs the agent until ctx ends or it has left the ring, which is no error,
+// or it fails.
 func (s *streams) serve(ctx context.Context, c *config) (err error) {
 	logger := hclog.New(&hclog.LoggerOptions{Name: c.node.Name, Level: c.level(), Output: s.stderr, JSONFormat: c.logJSON})
 	for _, open := range c.unprotected() {
@@ -98,9 +101,19 @@ func (s *streams) serve(ctx context.Context, c *config) (err error) {
 	select {
 	case <-ctx.Done():
 		logger.Info("stopping, as a signal asks")
-		return nil
+		if n.StopTimeout() == 0 {
+			return nil
+		}
+		// A second signal ends the process.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.StopTimeout())
+		defer cancel()
+		return n.Stop(ctx)
 	case <-n.Done():
-		return fmt.Errorf("the agent stops: %w", n.Err())
+		if err := n.Err(); err != nil {
+			return fmt.Errorf("the agent stops: %w", err)
+		}
+		logger.Info("stopping: the member has left the ring")
+		return nil
 	case err := <-n.served:
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil

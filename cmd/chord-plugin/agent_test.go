@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/backend"
 )
 
 // runAgent starts an agent and returns it with its standard error, once it has
@@ -71,4 +74,45 @@ func TestDumpAndJSONLog(t *testing.T) {
 	for log.Scan() {
 	}
 	require.NoError(t, agent.Wait())
+}
+
+// gossipOf asks an agent where others meet it.
+func gossipOf(t *testing.T, url string) string {
+	t.Helper()
+	out, err := exec.CommandContext(bounded(t), binary(t), "status", "-json", "-http-addr", url).Output()
+	require.NoError(t, err)
+	var status backend.Status
+	require.NoError(t, json.Unmarshal(out, &status))
+	return status.GossipAddr
+}
+
+// logged waits until an agent has logged a text.
+func logged(t *testing.T, log *bufio.Scanner, text string) {
+	t.Helper()
+	for log.Scan() {
+		if strings.Contains(log.Text(), text) {
+			return
+		}
+	}
+	require.Fail(t, "the agent ended and has not logged "+text)
+}
+
+// An agent that is to leave before it stops, and can not for want of the other
+// member, ends with the second signal.
+func TestSecondSignal(t *testing.T) {
+	first, url, firstLog := runAgent(t, "-name", "first")
+	logged(t, firstLog, "serving as a member")
+	agent, _, log := runAgent(t, "-name", "second", "-memory", "-seeds", gossipOf(t, url), "-leave-on-stop")
+	logged(t, log, "joint=false members=2")
+	require.NoError(t, first.Process.Kill())
+	require.Error(t, first.Wait())
+
+	require.NoError(t, agent.Process.Signal(syscall.SIGTERM))
+	logged(t, log, "leaving the ring before stopping")
+	require.NoError(t, agent.Process.Signal(syscall.SIGTERM))
+	for log.Scan() {
+	}
+	var exit *exec.ExitError
+	require.ErrorAs(t, agent.Wait(), &exit)
+	require.Equal(t, syscall.SIGTERM, exit.Sys().(syscall.WaitStatus).Signal())
 }

@@ -46,7 +46,7 @@ func (c *config) complete() error {
 	case c.inPlugin && c.given("log_json"):
 		return fmt.Errorf("%s: a plugin hands its log to its host, which prints it; leave it out", c.from["log_json"])
 	}
-	for _, key := range []string{"data_dir", "memory", "expect", "replicas", "tokens"} {
+	for _, key := range []string{"data_dir", "memory", "expect", "replicas", "tokens", "leave_on_stop", "dead_member_reap_after", "sync_rate", "repair_rate"} {
 		if client && c.given(key) {
 			return fmt.Errorf("%s: the role is client, which keeps no keys and founds no ring; leave %s out, or set role = \"member\"", c.from[key], key)
 		}

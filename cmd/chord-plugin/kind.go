@@ -76,6 +76,56 @@ func integer(least, most int, unit string, to func(*config) *int) kind {
 	}}
 }
 
+// units are what a number of bytes may end with.
+var units = []struct {
+	suffix string
+	bytes  int
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"", 1}}
+
+// The bounds of a rate, in bytes a second.
+const (
+	leastRate = 1 << 10
+	mostRate  = 64 << 30
+)
+
+// rate takes bytes a second.
+func rate(to func(*config) *int) kind {
+	return kind{allowed: "1KiB to 64GiB, or a number of bytes", set: func(c *config, v string) error {
+		for _, unit := range units {
+			digits, ok := strings.CutSuffix(v, unit.suffix)
+			if !ok {
+				continue
+			}
+			n, err := strconv.Atoi(digits)
+			if err != nil || n < 1 || n > mostRate/unit.bytes || n*unit.bytes < leastRate {
+				return errRefused
+			}
+			*to(c) = n * unit.bytes
+			return nil
+		}
+		return errRefused
+	}}
+}
+
+// The bounds of dead_member_reap_after. A member that is only being restarted is
+// not to be replaced.
+const leastReap, mostReap = time.Second, 30 * 24 * time.Hour
+
+func reapAfter() kind {
+	return kind{allowed: "1s to 720h, or off", set: func(c *config, v string) error {
+		if v == "off" {
+			c.node.ReapAfter = -1
+			return nil
+		}
+		d, err := time.ParseDuration(v)
+		if err != nil || d < leastReap || d > mostReap {
+			return errRefused
+		}
+		c.node.ReapAfter = d
+		return nil
+	}}
+}
+
 func clockDrift() kind {
 	return kind{allowed: "1s to 24h", set: func(c *config, v string) error {
 		d, err := time.ParseDuration(v)

@@ -45,6 +45,10 @@ func TestNoSettings(t *testing.T) {
 	require.Equal(t, 512<<10, c.httpMaxValueSize)
 	require.Equal(t, 10*time.Minute, c.node.MaxClockDrift)
 	require.Zero(t, c.node.Replicas, "a ring that exists has its own")
+	require.Equal(t, 10*time.Minute, c.node.ReapAfter)
+	require.Equal(t, 32<<20, c.node.SyncRate)
+	require.Equal(t, 4<<20, c.node.RepairRate)
+	require.False(t, c.leaveOnStop)
 }
 
 func TestPrecedence(t *testing.T) {
@@ -89,6 +93,7 @@ func TestEverySetting(t *testing.T) {
 		"gossip_key": key32, "mesh_addr": "127.0.0.1:2", "mesh_advertise": "127.0.0.2:2", "http_addr": "127.0.0.1:3", "seeds": "127.0.0.1:4,localhost:5",
 		"expect": "3", "replicas": "2", "tokens": "8", "profile": "wan", "max_value_size": "1000", "http_max_value_size": "100",
 		"max_clock_drift": "5s", "max_outgoing": "7", "log_level": "debug", "log_json": "true", "insecure": "true",
+		"leave_on_stop": "true", "dead_member_reap_after": "off", "sync_rate": "3MiB", "repair_rate": "5000",
 		"tls_ca": filepath.Join(tls, "ca.pem"), "tls_cert": filepath.Join(tls, "cert.pem"), "tls_key": filepath.Join(tls, "key.pem"),
 	}
 	require.Len(t, values, len(settings)-1, "all but config")
@@ -115,12 +120,14 @@ func TestEverySetting(t *testing.T) {
 				GossipKey: []byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f"),
 				MeshAddr:  "127.0.0.1:2", MeshAdvertise: "127.0.0.2:2", Seeds: []string{"127.0.0.1:4", "localhost:5"},
 				Expect: 3, Replicas: 2, Tokens: 8, GossipProfile: "wan", MaxValueSize: 1000, MaxClockDrift: 5 * time.Second, MaxOutgoing: 7,
+				ReapAfter: -1, SyncRate: 3 << 20, RepairRate: 5000,
 			}, c.node)
 			require.Equal(t, "127.0.0.1:3", c.httpAddr)
 			require.Equal(t, 100, c.httpMaxValueSize)
 			require.Equal(t, "debug", c.logLevel)
 			require.True(t, c.logJSON)
 			require.True(t, c.insecure)
+			require.True(t, c.leaveOnStop)
 		})
 	}
 }
@@ -165,6 +172,20 @@ func TestWrongValues(t *testing.T) {
 		{"tls_key", "", `allowed is a path`},
 		{"insecure", "TRUE", `allowed is true or false`},
 		{"config", "", `allowed is a path`},
+		{"leave_on_stop", "on", `allowed is true or false`},
+		{"dead_member_reap_after", "999ms", `allowed is 1s to 720h, or off`},
+		{"dead_member_reap_after", "721h", `allowed is 1s to 720h, or off`},
+		{"dead_member_reap_after", "10", `allowed is 1s to 720h, or off`},
+		{"dead_member_reap_after", "never", `allowed is 1s to 720h, or off`},
+		{"sync_rate", "1023", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "65GiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "9223372036854775807GiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "8 MiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "8MB", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"sync_rate", "1.5MiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"repair_rate", "-1", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"repair_rate", "off", `allowed is 1KiB to 64GiB, or a number of bytes`},
+		{"repair_rate", "MiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
 	} {
 		t.Run(test.key+"="+test.value[:min(len(test.value), 10)], func(t *testing.T) {
 			_, err := load(fromHost(map[string]string{test.key: test.value}), nil, false)
@@ -176,6 +197,13 @@ func TestWrongValues(t *testing.T) {
 	// A key does not show in an error.
 	_, err := load(fromHost(map[string]string{"gossip_key": "c2VzYW1l"}), nil, false)
 	require.EqualError(t, err, "gossip_key: it is 8 characters that are not shown here; allowed is 16, 24 or 32 bytes in base64")
+}
+
+func TestRates(t *testing.T) {
+	for value, want := range map[string]int{"1024": 1024, "1KiB": 1024, "8388608": 8 << 20, "8MiB": 8 << 20, "64GiB": 64 << 30} {
+		require.Equal(t, want, settle(t, false, map[string]string{"sync_rate": value}).node.SyncRate, value)
+	}
+	require.Equal(t, 90*time.Second, settle(t, false, map[string]string{"dead_member_reap_after": "90s"}).node.ReapAfter)
 }
 
 func TestUnknown(t *testing.T) {

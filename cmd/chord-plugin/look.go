@@ -4,14 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/httpapi"
 )
 
-// newMembers, newRing, newLocate and newStatus make the commands that look at a
-// ring.
+// newMembers, newLocate and newStatus make commands that look at a ring.
 
 func newMembers(s *streams) *command {
 	c := newCommand(s, "members", "", "lists the nodes that the agent knows")
@@ -28,36 +28,6 @@ func newMembers(s *streams) *command {
 			rows := [][]string{{"NAME", "ID", "ROLE", "STATE", "GOSSIP", "MESH", "HTTP", "VERSION"}}
 			for _, m := range members {
 				rows = append(rows, []string{m.Name, shortID(m.ID), m.Role, m.State, m.GossipAddr, m.MeshAddr, m.HTTPAddr, m.Version})
-			}
-			return printTable(c.stdout, rows)
-		})
-	}
-	return c
-}
-
-func newRing(s *streams) *command {
-	c := newCommand(s, "ring", "", "shows who owns the keys")
-	c.text = `SHARE is the part of all copies that a member keeps.`
-	a := askingFlags(s, c.flags)
-	c.run = func(ctx context.Context, _ []string) error {
-		return a.do(ctx, func(ctx context.Context, agent *httpapi.Client) error {
-			ring, err := agent.Ring(ctx)
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return printJSON(c.stdout, ring)
-			}
-			state := "final"
-			if ring.Joint {
-				state = "joint: a change is under way"
-			}
-			if _, err := fmt.Fprintf(c.stdout, "ring %s, epoch %d (%s), replicas %d\n\n", ring.RingID, ring.Epoch, state, ring.Replicas); err != nil {
-				return err
-			}
-			rows := [][]string{{"NAME", "ID", "STATE", "MESH", "TOKENS", "SHARE"}}
-			for _, m := range ring.Members {
-				rows = append(rows, []string{m.Name, shortID(m.ID), m.State, m.Addr, strconv.Itoa(m.Tokens), fmt.Sprintf("%.1f %%", 100*m.Share)})
 			}
 			return printTable(c.stdout, rows)
 		})
@@ -129,6 +99,8 @@ func statusPairs(s *backend.Status) [][2]string {
 		{"epoch", strconv.FormatUint(s.Epoch, 10)},
 		{"members", members},
 		{"quorum", quorum},
+		{"change", s.Change},
+		{"repair", repairText(s.Repair)},
 		{"keys here", "about " + strconv.FormatUint(s.Keys, 10) + ", tombstones and recent overwrites included"},
 		{"disk", strconv.FormatUint(s.DiskBytes, 10) + " bytes"},
 		{"data", s.DataDir},
@@ -138,4 +110,23 @@ func statusPairs(s *backend.Status) [][2]string {
 		{"peers", strconv.Itoa(s.PeersConnected) + " connected"},
 		{"up", (time.Duration(s.UptimeSeconds) * time.Second).String()},
 	}
+}
+
+// repairText says how far a member is in comparing its copies.
+func repairText(r *backend.RepairStatus) string {
+	if r == nil {
+		return ""
+	}
+	var parts []string
+	if r.Running {
+		parts = append(parts, fmt.Sprintf("compares with %s, %s done", r.With, percent(r.Done)))
+	}
+	if len(r.Behind) > 0 {
+		parts = append(parts, "has still to compare with "+strings.Join(r.Behind, ", "))
+	}
+	last := "no whole comparison yet"
+	if r.LastSeconds >= 0 {
+		last = "the last whole comparison ended " + seconds(r.LastSeconds) + " ago"
+	}
+	return strings.Join(append(parts, last, fmt.Sprintf("%d copies mended here, %d elsewhere", r.Received, r.Given)), "; ")
 }

@@ -30,9 +30,16 @@ func main() {
 	if plugin.Launched() {
 		os.Exit(servePlugin(os.Stderr))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal ends ctx; from then on a further one ends the process.
-	context.AfterFunc(ctx, stop)
+	ctx, end := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		// A further signal ends the process, from before anybody can know of the
+		// first.
+		signal.Stop(signals)
+		end()
+	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -73,7 +80,7 @@ func (s *streams) commands() map[string]cli.CommandFactory {
 	all := map[string]cli.CommandFactory{}
 	for _, newOne := range []func(*streams) *command{
 		newAgent, newKV, newGet, newPut, newDelete, newList,
-		newMembers, newRing, newLocate, newStatus, newKeygen, newVersion, newPlugin,
+		newMembers, newRing, newLocate, newStatus, newLeave, newRemove, newVerify, newKeygen, newVersion, newPlugin,
 	} {
 		c := newOne(s)
 		all[c.name] = func() (cli.Command, error) { return c, nil }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord"
 	"github.com/chord-plugin/chord-plugin/httpapi"
 )
@@ -22,20 +23,30 @@ import (
 const httpGrace = 2 * time.Second
 
 // node is a running node of the ring with its HTTP API, if it has one. It is
-// the backend.Backend and backend.Admin that a host gets.
+// the plugin.Stopper and backend.Admin that a host gets.
 type node struct {
-	*chord.Node
-	server *http.Server // nil without http_addr
+	*chord.Instance
+	log         hclog.Logger
+	leaveOnStop bool
+	server      *http.Server // nil without http_addr
 	// httpAddr is where the API listens.
 	httpAddr string
 	// served yields the error with which the API ended, once.
 	served  chan error
 	serving sync.WaitGroup
+
+	// life ends with Close.
+	life context.Context
+	end  context.CancelFunc
+
+	mu sync.Mutex
+	// parting: something waits for the end of a leaving for which nobody else does.
+	parting bool
 }
 
 // openNode starts what c says.
 func openNode(c *config, logger hclog.Logger, m *measures) (*node, error) {
-	n := &node{served: make(chan error, 1)}
+	n := &node{log: logger, leaveOnStop: c.leaveOnStop, served: make(chan error, 1)}
 	var listener net.Listener
 	if c.httpAddr != "" {
 		var err error
@@ -49,17 +60,18 @@ func openNode(c *config, logger hclog.Logger, m *measures) (*node, error) {
 	conf := c.node
 	conf.HTTPAddr, conf.Logger, conf.Metrics, conf.Version = c.reachable(n.httpAddr), logger, m.all, version
 	var err error
-	if n.Node, err = chord.Open(conf); err != nil {
+	if n.Instance, err = chord.Start(conf); err != nil {
 		if listener != nil {
 			listener.Close() // the first error counts
 		}
 		return nil, c.explainListen(err)
 	}
+	n.life, n.end = context.WithCancel(context.Background())
 	if listener == nil {
 		return n, nil
 	}
 	n.server = httpapi.NewServer(httpapi.New(httpapi.Config{
-		Backend: n.Node, Admin: n.Node, Logger: logger.Named("http"), Metrics: m.handler, NodeName: conf.Name, MaxValueSize: c.httpMaxValueSize,
+		Backend: n, Admin: n, Logger: logger.Named("http"), Metrics: m.handler, NodeName: conf.Name, MaxValueSize: c.httpMaxValueSize,
 	}))
 	n.serving.Go(func() { n.served <- n.server.Serve(listener) })
 	return n, nil
@@ -98,17 +110,70 @@ func (c *config) explainListen(err error) error {
 	return err
 }
 
+// Leave leaves the ring; see backend.Admin. When who asked waits no longer the
+// member goes on leaving, and the node is done all the same once it has.
+func (n *node) Leave(ctx context.Context) error {
+	err := n.Instance.Leave(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.life.Err() == nil && !n.parting {
+		n.parting = true
+		n.serving.Go(func() {
+			if err := n.Instance.Leave(n.life); err != nil && n.life.Err() == nil {
+				n.log.Warn("the member does not leave after all", "because", err)
+			}
+		})
+	}
+	return err
+}
+
+// StopTimeout is how long Stop may take.
+func (n *node) StopTimeout() time.Duration {
+	if !n.leaveOnStop {
+		return 0
+	}
+	return leaveTimeout
+}
+
+// Stop leaves the ring, if the node is in one and somebody else is, too. It is
+// called with leave_on_stop before Close.
+func (n *node) Stop(ctx context.Context) error {
+	select {
+	case <-n.Done():
+		return nil // it has left, or is of no use any more
+	case <-n.Ready():
+	default:
+		return nil // it owns nothing yet
+	}
+	n.log.Info("leaving the ring before stopping, as leave_on_stop says", "at_most", leaveTimeout)
+	err := n.Leave(ctx)
+	if backend.CodeOf(err) == backend.Invalid {
+		n.log.Warn("keeping the place in the ring", "because", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("leave_on_stop: the member stops before it has left the ring: %w", err)
+	}
+	return nil
+}
+
 // Close stops the API, then the node.
 func (n *node) Close() error {
-	if n.server == nil {
-		return n.Node.Close()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), httpGrace)
-	defer cancel()
-	err := n.server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = n.server.Close() // what still waits is told so
+	n.mu.Lock()
+	n.end()
+	n.mu.Unlock()
+	var err error
+	if n.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), httpGrace)
+		defer cancel()
+		err = n.server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = n.server.Close() // what still waits is told so
+		}
 	}
 	n.serving.Wait()
-	return errors.Join(err, n.Node.Close())
+	return errors.Join(err, n.Instance.Close())
 }

@@ -103,3 +103,34 @@ func TestPluginRefuses(t *testing.T) {
 		require.ErrorContains(t, err, test.want)
 	}
 }
+
+// A plugin that is to leave does so when its host closes it; without that it keeps
+// its place.
+func TestPluginLeaves(t *testing.T) {
+	agent, url, log := runAgent(t, "-name", "agent")
+	logged(t, log, "serving as a member")
+	seeds := gossipOf(t, url)
+	members := func() string {
+		out, err := exec.CommandContext(bounded(t), binary(t), "ring", "-http-addr", url).Output()
+		require.NoError(t, err)
+		return string(out)
+	}
+	for _, leave := range []string{"true", "false"} {
+		c, err := openHere(t, map[string]string{"name": "plugin" + leave, "seeds": seeds, "memory": "true", "leave_on_stop": leave})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			ring, err := c.Ring(bounded(t))
+			return err == nil && len(ring.Members) == 2 && !ring.Joint
+		}, 30*time.Second, 20*time.Millisecond)
+		require.NoError(t, c.Close())
+		if leave == "true" {
+			require.NotContains(t, members(), "plugintrue")
+		} else {
+			require.Contains(t, members(), "pluginfalse")
+		}
+	}
+	require.NoError(t, agent.Process.Signal(syscall.SIGTERM))
+	for log.Scan() {
+	}
+	require.NoError(t, agent.Wait())
+}

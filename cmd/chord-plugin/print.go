@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // printJSON prints v as indented JSON.
@@ -46,3 +47,27 @@ func printPairs(w io.Writer, pairs [][2]string) error {
 
 // shortID is the beginning of an ID, enough for a person.
 func shortID(id string) string { return id[:min(len(id), 9)] }
+
+// percent is a part, 0 to 1.
+func percent(part float64) string { return fmt.Sprintf("%.1f %%", 100*part) }
+
+// seconds is a length of time, rounded for people.
+func seconds(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	if d < time.Minute {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// size is a number of bytes.
+func size(bytes float64) string {
+	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	for len(units) > 1 && bytes >= 1024 {
+		bytes, units = bytes/1024, units[1:]
+	}
+	if units[0] == "bytes" {
+		return fmt.Sprintf("%.0f bytes", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", bytes, units[0])
+}

@@ -75,6 +75,14 @@ var settings = []*setting{
 		doc: "how many copies of a key the ring keeps; the same at each founder"},
 	{key: "tokens", kind: integer(1, ring.MaxTokens, "", func(c *config) *int { return &c.node.Tokens }), fallback: "what the ring has; 64 when one is founded",
 		doc: "at how many places the member stands on the ring"},
+	{key: "leave_on_stop", def: "false", kind: boolean(func(c *config) *bool { return &c.leaveOnStop }),
+		doc: "leave the ring before stopping at a signal or when the host closes the plugin, for up to " + leaveTimeout.String() + "; else a member keeps its place"},
+	{key: "dead_member_reap_after", def: "10m", kind: reapAfter(),
+		doc: "how long a member may be dead before it is taken out of the ring and its keys are copied to others"},
+	{key: "sync_rate", def: "32MiB", kind: rate(func(c *config) *int { return &c.node.SyncRate }),
+		doc: "how many bytes a second a member copies at most of what it is to own when the ring changes"},
+	{key: "repair_rate", def: "4MiB", kind: rate(func(c *config) *int { return &c.node.RepairRate }),
+		doc: "how many bytes a second the comparison of copies takes at most, which always goes on"},
 	{key: "profile", kind: choice(func(c *config) *string { return &c.node.GossipProfile }, "local", "lan", "wan"), fallback: "local when gossip_addr is loopback, else lan",
 		doc: "the kind of network: how fast failures are seen, and how slow it may be"},
 	{key: "max_value_size", def: "8388608", kind: integer(1, 15<<20, " bytes", func(c *config) *int { return &c.node.MaxValueSize }),
@@ -114,6 +122,7 @@ type config struct {
 	tlsCert          string
 	tlsKey           string
 	insecure         bool
+	leaveOnStop      bool
 
 	// inPlugin: a host configures it.
 	inPlugin bool

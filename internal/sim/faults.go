@@ -30,6 +30,9 @@ func (f *faults) run() {
 		n := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]
 		n.skew += k.between(-2*time.Second, 2*time.Second) // also backwards
 	}
+	if f.clocks && f.sim.register.MaxDrift == 0 && k.chance(0.02) {
+		f.sim.nodes[k.rng.IntN(len(f.sim.nodes))].skew -= k.between(0, time.Minute) // somebody set it wrong
+	}
 	if f.disks && f.sim.doomed > 0 && k.chance(0.05) {
 		f.breakDisk()
 	}

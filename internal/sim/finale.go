@@ -22,7 +22,7 @@ func (s *Sim) finale() error {
 			return fmt.Errorf("node %s still has %d operations %v after the last fault", n.name, b, settle)
 		}
 	}
-	for _, step := range []func() error{s.shaped, s.lastReads, s.durable, s.lastWrites, s.durableEverywhere, s.minority} {
+	for _, step := range []func() error{s.shaped, s.lastReads, s.durable, s.agreed, s.forgotten, s.lastWrites, s.durableEverywhere, s.agreed, s.lastDeletes, s.minority} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -103,7 +103,13 @@ func (s *Sim) durable() error {
 		if err != nil {
 			return err
 		}
-		if at := chosen.Value.Write().Time; at < acknowledged[key] {
+		at := chosen.Value.Write().Time
+		if chosen.IsZero() {
+			if at = s.forgotUpTo(key); at < acknowledged[key] {
+				return fmt.Errorf("key %q: the owners have nothing and promise all up to %d, and a write at %d was acknowledged", key, at, acknowledged[key])
+			}
+		}
+		if at < acknowledged[key] {
 			return fmt.Errorf("key %q: the owners agree on a write at %d, and one at %d was acknowledged", key, at, acknowledged[key])
 		}
 	}

@@ -19,9 +19,15 @@ type mutation struct {
 	rule    string
 	hot     bool
 	reshape bool
+	tend    bool   // repair and forget
+	learn   bool   // compare what is given
 	limit   uint64 // seeds
+	want    string // in what is found
 	script  string
 }
+
+// lin is said of a history: to see that what callers saw tells, too.
+const lin = "not linearizable"
 
 var mutations = []mutation{
 	{rule: "noevictfloor", hot: true, limit: 1000},
@@ -38,9 +44,20 @@ var mutations = []mutation{
 	{rule: "nofence", reshape: true, limit: 200},
 	{rule: "noflush", reshape: true, limit: 6000},
 	{rule: "nopurge", reshape: true, limit: 50},
+	{rule: "nopurge", reshape: true, tend: true, limit: 300, want: lin},
 	{rule: "noepoch", reshape: true, limit: 500},
+	{rule: "nogcfloor", tend: true, limit: 100, want: lin},
+	{rule: "gcmajority", tend: true, limit: 50, want: lin},
+	{rule: "gcmajority", reshape: true, tend: true, limit: 200, want: lin},
+	{rule: "forgetfate", tend: true, limit: 300, want: lin},
+	{rule: "nogone", tend: true, limit: 300, want: lin},
+	{rule: "forgetstamp", script: "testdata/forgetstamp.txt"},
+	{rule: "aebelowpromise", tend: true, limit: 500},
+	{rule: "mergebelowfloor", hot: true, tend: true, limit: 300},
 	{rule: "mergebelowfloor", script: "testdata/mergebelowfloor.txt"},
 	{rule: "nobound", script: "testdata/nobound.txt"},
+	{rule: "forgetjoint", reshape: true, tend: true, learn: true, limit: 3000},
+	{rule: "learnunheld", script: "testdata/learnunheld.txt"},
 }
 
 // TestMutations takes out one rule after the other and expects a history that is
@@ -61,7 +78,7 @@ func TestMutations(t *testing.T) {
 			}
 			for n := uint64(1); n <= m.limit; n++ {
 				how = fmt.Sprintf("seed %d", n)
-				if _, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape}); err != nil {
+				if _, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend, Learn: m.learn}); err != nil && strings.Contains(err.Error(), m.want) {
 					return err
 				}
 			}

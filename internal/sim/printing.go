@@ -106,6 +106,9 @@ func (s *Script) flightString(f flight) string {
 		t += " " + s.ballot(m.Ballot)
 	case register.MsgPromise:
 		t += " " + s.ballot(m.Ballot) + ", has " + s.cell(&m.Cell)
+		if !m.Forgot.IsZero() {
+			t += ", forgot up to " + s.ballot(m.Forgot)
+		}
 	case register.MsgAccept:
 		t += " " + s.cell(&m.Cell) + ", then " + s.ballot(m.Next)
 	case register.MsgAccepted:

@@ -1,7 +1,8 @@
 package sim
 
-// rule names a rule of a ring change that the nodes of this package carry out,
-// and that a build with the tag "mutation" can take out (see rules_mutation.go).
+// rule names a rule of ring changes, or of forgetting, that the nodes of this
+// package carry out, and that a build with the tag "mutation" can take out (see
+// rules_mutation.go).
 type rule uint8
 
 const (
@@ -10,4 +11,6 @@ const (
 	ruleFence
 	ruleFlush
 	rulePurge
+	ruleForgetAll
+	ruleLearnHeld
 )

@@ -28,6 +28,8 @@ import (
 //	                    makes the next configuration, which nobody works by yet
 //	enter NODE,...      these work by their next configuration
 //	adopt NODE TOKEN KEY FROM [epoch=N], raise NODE TOKEN FROM, purge NODE TOKEN KEY,..., epochs
+//	forgettable KEY OF  who holds what OF has, a tombstone, or has forgotten it
+//	forget NODE TOKEN KEY OF [epoch=N], rewrite NODE TOKEN KEY [timeout=D]
 //	submit NODE TOKEN put|delete|pop|identity KEY [VALUE] [if=TOKEN|none] [timeout=D]
 //	read NODE TOKEN KEY [stale] [timeout=D]
 //	cancel NODE TOKEN
@@ -133,7 +135,7 @@ func (s *Script) Do(cmd string, args []string) string {
 		} else {
 			s.printf("linearizable")
 		}
-	case "next", "enter", "epochs", "adopt", "raise", "purge":
+	case "next", "enter", "epochs", "adopt", "take", "raise", "purge", "forgettable", "forget", "rewrite":
 		s.reshape(cmd, pos, opt)
 	default:
 		s.onNode(cmd, s.node(pos[0]), pos[1:])

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -24,6 +25,12 @@ type Options struct {
 	// Reshape changes the ring all the while: members come, go and come back, and
 	// the number of copies changes.
 	Reshape bool
+	// Repair lets members compare what they both own and adopt what is newer;
+	// Forget lets them forget tombstones.
+	Repair, Forget bool
+	// Learn lets new owners compare what they were given before they take it, and
+	// learn what a majority holds.
+	Learn bool
 }
 
 // Stats count what happened in a run.
@@ -32,6 +39,10 @@ type Stats struct {
 	// Joint, Final and Aborted configurations that were entered, the cells taken
 	// over and dropped, and the nodes that began anew with another identity.
 	Joint, Final, Aborted, Adopted, Dropped, Renewed int
+	// Repaired cells were adopted by an owner that missed them, outside of ring
+	// changes; Forgotten tombstones are counted once an owner.
+	// Learnt cells were taken over because a majority held them.
+	Repaired, Forgotten, Learnt int
 	// Undecided runs have a history that the checker gave up on in time.
 	Undecided int
 	// Slowest is the longest that an operation took that began after all faults
@@ -57,6 +68,9 @@ func (s *Stats) Add(o Stats) {
 	s.Adopted += o.Adopted
 	s.Dropped += o.Dropped
 	s.Renewed += o.Renewed
+	s.Repaired += o.Repaired
+	s.Forgotten += o.Forgotten
+	s.Learnt += o.Learnt
 	s.Undecided += o.Undecided
 	s.Slowest = max(s.Slowest, o.Slowest)
 }
@@ -65,6 +79,9 @@ func (s *Stats) Add(o Stats) {
 type Sim struct {
 	seed      uint64
 	reshape   bool
+	learning  bool
+	repair    bool
+	forget    bool
 	kernel    *kernel
 	network   *network
 	nodes     []*node
@@ -95,7 +112,7 @@ const settle = 20 * time.Second
 // Run runs one simulation to its end and judges it.
 func Run(o Options) (Stats, error) {
 	k := &kernel{rng: rand.New(rand.NewPCG(o.Seed, 0x6368))}
-	s := &Sim{seed: o.Seed, reshape: o.Reshape, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, stalls: 0.02, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
+	s := &Sim{seed: o.Seed, reshape: o.Reshape, learning: o.Learn, repair: o.Repair, forget: o.Forget, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, stalls: 0.02, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
 	s.network = &network{k: k, nodes: map[ring.Node]*node{}, cut: map[[2]ring.Node]bool{}, stats: &s.stats, late: 0.02}
 	s.network.loss = []float64{0, 0.01, 0.05, 0.15}[k.rng.IntN(4)]
 	s.register = register.Config{
@@ -133,20 +150,18 @@ func Run(o Options) (Stats, error) {
 		d.run()
 		d.gossip()
 	}
+	s.tend(o.Duration + settle - 5*time.Second)
 	for id := range clients {
 		c := &client{sim: s, id: id, until: o.Duration, seen: map[string]version{}}
 		c.run()
 	}
-	for k.step(o.Duration + settle) {
-	}
-	if err := s.finale(); err != nil {
-		return s.stats, err
-	}
-	decided, err := judge(s.history)
+	s.run(o.Duration + settle)
+	err := s.finale()
+	decided, wrong := judge(s.history)
 	if !decided {
 		s.stats.Undecided++
 	}
-	return s.stats, err
+	return s.stats, errors.Join(wrong, err)
 }
 
 // populate makes a ring, up to two clients beside it, and with Reshape up to

@@ -25,15 +25,24 @@ func TestSeeds(t *testing.T) {
 	if *seeds >= 100 && (total.Joint < int(*seeds) || total.Final < int(*seeds)/2 || total.Aborted*20 < int(*seeds)) {
 		t.Errorf("only %d joint, %d final and %d aborted configurations: the ring does not change", total.Joint, total.Final, total.Aborted)
 	}
+	if *seeds >= 100 && (total.Repaired < int(*seeds) || total.Forgotten < int(*seeds)) {
+		t.Errorf("only %d cells repaired and %d tombstones forgotten", total.Repaired, total.Forgotten)
+	}
+	if *seeds >= 100 && total.Learnt < int(*seeds) {
+		t.Errorf("only %d cells learnt", total.Learnt)
+	}
 	if total.Undecided*100 >= 3*max(int(*seeds), 100) {
 		t.Errorf("the checker gave up on %d of %d seeds", total.Undecided, *seeds)
 	}
 }
 
-// options of a seed of TestSeeds; every third is hot, and in every second the
-// ring changes.
+// options of a seed of TestSeeds; every third is hot, and in every second the ring
+// changes. Most of those repair and forget, and some of the others.
 func options(n uint64) Options {
 	o := Options{Seed: n, Duration: 6 * time.Second, Reshape: n%2 == 0}
+	o.Repair = o.Reshape && n%5 != 0 || n%7 == 0
+	o.Forget = o.Reshape && n%11 != 0 || n%13 < 4
+	o.Learn = n%8 < 6
 	if n%3 == 0 {
 		o.Hot, o.Duration = true, 2*time.Second
 	}

@@ -19,6 +19,9 @@ type syncer struct {
 	bound   uint64
 	raising bool
 	done    bool
+	// pages holds what each has given, where cells are compared before they are
+	// taken (Options.Learn).
+	pages map[ring.ID][]keyCell
 }
 
 // keyCell is what travels.
@@ -79,11 +82,83 @@ func (n *node) settle() {
 		return
 	}
 	n.sync.raising = true
+	n.takeOver(c, func(all bool) {
+		if n.sync.raising = all; all {
+			n.raise(c)
+		}
+	})
+}
+
+func (n *node) raise(c *ring.Configuration) {
 	n.call(func(now register.Now, token uint64) { n.shard.Raise(now, token, n.sync.bound) }, func(res register.Result) {
 		if n.up && n.conf() == c {
 			n.sync.raising, n.sync.done = false, res.Outcome == register.Done
 		}
 	})
+}
+
+// best is the highest cell of a key that was given, and who holds it.
+type best struct {
+	cell    register.Cell
+	holders []ring.ID
+}
+
+// takeOver takes the highest of the cells that were given: as chosen, where a
+// majority by Old holds one at that very ballot. done is told whether all are here.
+func (n *node) takeOver(c *ring.Configuration, done func(all bool)) {
+	found := map[string]*best{}
+	for _, id := range sortedMembers(n.sync.pages) {
+		for _, kc := range n.sync.pages[id] {
+			b := found[kc.key]
+			if b == nil || b.cell.Accepted.Less(kc.cell.Accepted) {
+				b = &best{cell: kc.cell}
+				found[kc.key] = b
+			}
+			if b.cell.Accepted == kc.cell.Accepted {
+				b.holders = append(b.holders, id)
+			}
+		}
+	}
+	left := len(found) + 1
+	all := true
+	settled := func(res register.Result) {
+		if !n.up || n.conf() != c {
+			return
+		}
+		all = all && res.Outcome == register.Done
+		if left--; left == 0 {
+			done(all)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		b := found[key]
+		take := n.shard.Adopt
+		if n.held(key, b) || !holds(ruleLearnHeld) {
+			take = n.shard.Learn
+			n.sim.stats.Learnt++
+		}
+		n.call(func(now register.Now, token uint64) { take(now, token, c.Epoch, key, b.cell) }, settled)
+		if !n.up {
+			return // its disk broke
+		}
+	}
+	settled(register.Result{Outcome: register.Done})
+}
+
+// held reports whether a majority of the owners by Old gave that cell.
+func (n *node) held(key string, b *best) bool {
+	g := n.placement.Group(key)
+	var set uint16
+	for _, id := range b.holders {
+		if i := g.Index(id.Node()); i >= 0 {
+			set |= 1 << i
+		}
+	}
+	return g.Held(set)
+}
+
+func sortedMembers(m map[ring.ID][]keyCell) []ring.ID {
+	return slices.SortedFunc(maps.Keys(m), ring.ID.Compare)
 }
 
 // give returns the cells, as they are on the disk, that a member is to own. A
@@ -106,6 +181,18 @@ func (n *node) give(to ring.ID, epoch uint64) (cells []keyCell, ok bool) {
 func (n *node) adopt(from ring.ID, c *ring.Configuration, cells []keyCell, bound uint64) {
 	if n.conf() != c || n.sync.given == nil || n.sync.done {
 		return // from before a restart, or late
+	}
+	if n.sim.learning {
+		if n.sync.raising {
+			return // the cells are being taken already
+		}
+		if n.sync.pages == nil {
+			n.sync.pages = map[ring.ID][]keyCell{}
+		}
+		n.sync.pages[from], n.sync.given[from] = cells, true
+		n.sync.bound = max(n.sync.bound, bound)
+		n.settle()
+		return
 	}
 	left := len(cells) + 1
 	settled := func(res register.Result) {

@@ -8,10 +8,11 @@
 // nothing yet: the host's first call is Configure, and everything but Configure
 // and Info answers NotReady until that has succeeded. The host ends with Close
 // and then go-plugin's own GRPCController.Shutdown, which waits two seconds
-// only. A plugin whose host dies closes its backend and exits.
+// only. A plugin whose host dies closes its backend and exits; SIGTERM is as
+// Close, and a second one makes an end of what Close still waits for.
 //
 // Strings of bytes. Keys, prefixes, separators and names are of type bytes, so
-// that a key that is not UTF-8 reaches the backend and is refused there by name.
+// that one that is not UTF-8 reaches the backend and is refused there by name.
 //
 // Sizes. Both sides send and accept messages of up to 64 MiB. A value has to fit
 // one message; a listing does not, it comes in chunks.
@@ -102,11 +103,15 @@ func (x *ConfigureRequest) GetConfig() map[string]string {
 }
 
 type ConfigureReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Info          *InfoReply             `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
-	Limits        *Limits                `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Info   *InfoReply             `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
+	Limits *Limits                `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	// How long Close may take, in milliseconds; 0 stands for 5 seconds. A plugin
+	// that is to leave its ring first needs long; a host that does not wait may end
+	// it before it has left.
+	CloseTimeoutMs uint64 `protobuf:"varint,3,opt,name=close_timeout_ms,json=closeTimeoutMs,proto3" json:"close_timeout_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ConfigureReply) Reset() {
@@ -153,6 +158,13 @@ func (x *ConfigureReply) GetLimits() *Limits {
 	return nil
 }
 
+func (x *ConfigureReply) GetCloseTimeoutMs() uint64 {
+	if x != nil {
+		return x.CloseTimeoutMs
+	}
+	return 0
+}
+
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -196,7 +208,7 @@ type InfoReply struct {
 	// The protocol version that is spoken: 1.
 	Protocol uint32 `protobuf:"varint,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// What the plugin can do beyond Get, Put, Delete, Pop, PopItem and List.
-	// Known: "admin". Unknown ones are to be ignored. Empty before Configure.
+	// Known: "admin", "reshape". Unknown ones are to be ignored. Empty before Configure.
 	Capabilities []string `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// Configure has succeeded and Close has not been called.
 	Ready         bool `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
@@ -1280,6 +1292,204 @@ func (x *LocateRequest) GetKey() []byte {
 	return nil
 }
 
+type LeaveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveRequest) Reset() {
+	*x = LeaveRequest{}
+	mi := &file_backend_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveRequest) ProtoMessage() {}
+
+func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
+func (*LeaveRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{24}
+}
+
+type LeaveReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveReply) Reset() {
+	*x = LeaveReply{}
+	mi := &file_backend_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveReply) ProtoMessage() {}
+
+func (x *LeaveReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveReply.ProtoReflect.Descriptor instead.
+func (*LeaveReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{25}
+}
+
+type RemoveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The members, by name. All go in one change.
+	Names [][]byte `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	// Although too many are gone for a quorum. Without confirm nothing is done, and
+	// the report says what may be lost.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	Confirm       bool `protobuf:"varint,3,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveRequest) Reset() {
+	*x = RemoveRequest{}
+	mi := &file_backend_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveRequest) ProtoMessage() {}
+
+func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
+func (*RemoveRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RemoveRequest) GetNames() [][]byte {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *RemoveRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *RemoveRequest) GetConfirm() bool {
+	if x != nil {
+		return x.Confirm
+	}
+	return false
+}
+
+type VerifyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to begin: next of the page before, or empty.
+	After []byte `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	// The most keys to look at; 0 stands for 10,000.
+	Limit int64 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Give every owner its copy.
+	Repair        bool `protobuf:"varint,3,opt,name=repair,proto3" json:"repair,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyRequest) Reset() {
+	*x = VerifyRequest{}
+	mi := &file_backend_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyRequest) ProtoMessage() {}
+
+func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
+func (*VerifyRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *VerifyRequest) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *VerifyRequest) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *VerifyRequest) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
 type Document struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Json          []byte                 `protobuf:"bytes,1,opt,name=json,proto3" json:"json,omitempty"`
@@ -1289,7 +1499,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_backend_proto_msgTypes[24]
+	mi := &file_backend_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1511,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[24]
+	mi := &file_backend_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1524,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{24}
+	return file_backend_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Document) GetJson() []byte {
@@ -1360,7 +1570,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_backend_proto_msgTypes[25]
+	mi := &file_backend_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1582,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[25]
+	mi := &file_backend_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1595,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{25}
+	return file_backend_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -1432,10 +1642,11 @@ const file_backend_proto_rawDesc = "" +
 	"\x06config\x18\x01 \x03(\v2,.chordplugin.v1.ConfigureRequest.ConfigEntryR\x06config\x1a9\n" +
 	"\vConfigEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x01\n" +
 	"\x0eConfigureReply\x12-\n" +
 	"\x04info\x18\x01 \x01(\v2\x19.chordplugin.v1.InfoReplyR\x04info\x12.\n" +
-	"\x06limits\x18\x02 \x01(\v2\x16.chordplugin.v1.LimitsR\x06limits\"\r\n" +
+	"\x06limits\x18\x02 \x01(\v2\x16.chordplugin.v1.LimitsR\x06limits\x12(\n" +
+	"\x10close_timeout_ms\x18\x03 \x01(\x04R\x0ecloseTimeoutMs\"\r\n" +
 	"\vInfoRequest\"{\n" +
 	"\tInfoReply\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
@@ -1503,7 +1714,18 @@ const file_backend_proto_rawDesc = "" +
 	"\x0eMembersRequest\"\r\n" +
 	"\vRingRequest\"!\n" +
 	"\rLocateRequest\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\fR\x03key\"\x1e\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\"\x0e\n" +
+	"\fLeaveRequest\"\f\n" +
+	"\n" +
+	"LeaveReply\"U\n" +
+	"\rRemoveRequest\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\fR\x05names\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x18\n" +
+	"\aconfirm\x18\x03 \x01(\bR\aconfirm\"S\n" +
+	"\rVerifyRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\fR\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x16\n" +
+	"\x06repair\x18\x03 \x01(\bR\x06repair\"\x1e\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04json\x18\x01 \x01(\fR\x04json\"{\n" +
 	"\x05Error\x12\x12\n" +
@@ -1511,7 +1733,7 @@ const file_backend_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1a\n" +
 	"\banswered\x18\x04 \x01(\rR\banswered\x12\x16\n" +
-	"\x06owners\x18\x05 \x01(\rR\x06owners2\xe9\x06\n" +
+	"\x06owners\x18\x05 \x01(\rR\x06owners2\xb2\b\n" +
 	"\aBackend\x12M\n" +
 	"\tConfigure\x12 .chordplugin.v1.ConfigureRequest\x1a\x1e.chordplugin.v1.ConfigureReply\x12>\n" +
 	"\x04Info\x12\x1b.chordplugin.v1.InfoRequest\x1a\x19.chordplugin.v1.InfoReply\x12A\n" +
@@ -1525,7 +1747,10 @@ const file_backend_proto_rawDesc = "" +
 	"\x06Status\x12\x1d.chordplugin.v1.StatusRequest\x1a\x18.chordplugin.v1.Document\x12C\n" +
 	"\aMembers\x12\x1e.chordplugin.v1.MembersRequest\x1a\x18.chordplugin.v1.Document\x12=\n" +
 	"\x04Ring\x12\x1b.chordplugin.v1.RingRequest\x1a\x18.chordplugin.v1.Document\x12A\n" +
-	"\x06Locate\x12\x1d.chordplugin.v1.LocateRequest\x1a\x18.chordplugin.v1.DocumentB9Z7github.com/chord-plugin/chord-plugin/plugin/proto;protob\x06proto3"
+	"\x06Locate\x12\x1d.chordplugin.v1.LocateRequest\x1a\x18.chordplugin.v1.Document\x12A\n" +
+	"\x05Leave\x12\x1c.chordplugin.v1.LeaveRequest\x1a\x1a.chordplugin.v1.LeaveReply\x12A\n" +
+	"\x06Remove\x12\x1d.chordplugin.v1.RemoveRequest\x1a\x18.chordplugin.v1.Document\x12A\n" +
+	"\x06Verify\x12\x1d.chordplugin.v1.VerifyRequest\x1a\x18.chordplugin.v1.DocumentB9Z7github.com/chord-plugin/chord-plugin/plugin/proto;protob\x06proto3"
 
 var (
 	file_backend_proto_rawDescOnce sync.Once
@@ -1539,7 +1764,7 @@ func file_backend_proto_rawDescGZIP() []byte {
 	return file_backend_proto_rawDescData
 }
 
-var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_backend_proto_goTypes = []any{
 	(*ConfigureRequest)(nil), // 0: chordplugin.v1.ConfigureRequest
 	(*ConfigureReply)(nil),   // 1: chordplugin.v1.ConfigureReply
@@ -1565,12 +1790,16 @@ var file_backend_proto_goTypes = []any{
 	(*MembersRequest)(nil),   // 21: chordplugin.v1.MembersRequest
 	(*RingRequest)(nil),      // 22: chordplugin.v1.RingRequest
 	(*LocateRequest)(nil),    // 23: chordplugin.v1.LocateRequest
-	(*Document)(nil),         // 24: chordplugin.v1.Document
-	(*Error)(nil),            // 25: chordplugin.v1.Error
-	nil,                      // 26: chordplugin.v1.ConfigureRequest.ConfigEntry
+	(*LeaveRequest)(nil),     // 24: chordplugin.v1.LeaveRequest
+	(*LeaveReply)(nil),       // 25: chordplugin.v1.LeaveReply
+	(*RemoveRequest)(nil),    // 26: chordplugin.v1.RemoveRequest
+	(*VerifyRequest)(nil),    // 27: chordplugin.v1.VerifyRequest
+	(*Document)(nil),         // 28: chordplugin.v1.Document
+	(*Error)(nil),            // 29: chordplugin.v1.Error
+	nil,                      // 30: chordplugin.v1.ConfigureRequest.ConfigEntry
 }
 var file_backend_proto_depIdxs = []int32{
-	26, // 0: chordplugin.v1.ConfigureRequest.config:type_name -> chordplugin.v1.ConfigureRequest.ConfigEntry
+	30, // 0: chordplugin.v1.ConfigureRequest.config:type_name -> chordplugin.v1.ConfigureRequest.ConfigEntry
 	3,  // 1: chordplugin.v1.ConfigureReply.info:type_name -> chordplugin.v1.InfoReply
 	4,  // 2: chordplugin.v1.ConfigureReply.limits:type_name -> chordplugin.v1.Limits
 	7,  // 3: chordplugin.v1.GetReply.entry:type_name -> chordplugin.v1.Entry
@@ -1590,21 +1819,27 @@ var file_backend_proto_depIdxs = []int32{
 	21, // 17: chordplugin.v1.Backend.Members:input_type -> chordplugin.v1.MembersRequest
 	22, // 18: chordplugin.v1.Backend.Ring:input_type -> chordplugin.v1.RingRequest
 	23, // 19: chordplugin.v1.Backend.Locate:input_type -> chordplugin.v1.LocateRequest
-	1,  // 20: chordplugin.v1.Backend.Configure:output_type -> chordplugin.v1.ConfigureReply
-	3,  // 21: chordplugin.v1.Backend.Info:output_type -> chordplugin.v1.InfoReply
-	6,  // 22: chordplugin.v1.Backend.Close:output_type -> chordplugin.v1.CloseReply
-	9,  // 23: chordplugin.v1.Backend.Get:output_type -> chordplugin.v1.GetReply
-	11, // 24: chordplugin.v1.Backend.Put:output_type -> chordplugin.v1.PutReply
-	13, // 25: chordplugin.v1.Backend.Delete:output_type -> chordplugin.v1.DeleteReply
-	16, // 26: chordplugin.v1.Backend.Pop:output_type -> chordplugin.v1.PopReply
-	16, // 27: chordplugin.v1.Backend.PopItem:output_type -> chordplugin.v1.PopReply
-	18, // 28: chordplugin.v1.Backend.List:output_type -> chordplugin.v1.ListChunk
-	24, // 29: chordplugin.v1.Backend.Status:output_type -> chordplugin.v1.Document
-	24, // 30: chordplugin.v1.Backend.Members:output_type -> chordplugin.v1.Document
-	24, // 31: chordplugin.v1.Backend.Ring:output_type -> chordplugin.v1.Document
-	24, // 32: chordplugin.v1.Backend.Locate:output_type -> chordplugin.v1.Document
-	20, // [20:33] is the sub-list for method output_type
-	7,  // [7:20] is the sub-list for method input_type
+	24, // 20: chordplugin.v1.Backend.Leave:input_type -> chordplugin.v1.LeaveRequest
+	26, // 21: chordplugin.v1.Backend.Remove:input_type -> chordplugin.v1.RemoveRequest
+	27, // 22: chordplugin.v1.Backend.Verify:input_type -> chordplugin.v1.VerifyRequest
+	1,  // 23: chordplugin.v1.Backend.Configure:output_type -> chordplugin.v1.ConfigureReply
+	3,  // 24: chordplugin.v1.Backend.Info:output_type -> chordplugin.v1.InfoReply
+	6,  // 25: chordplugin.v1.Backend.Close:output_type -> chordplugin.v1.CloseReply
+	9,  // 26: chordplugin.v1.Backend.Get:output_type -> chordplugin.v1.GetReply
+	11, // 27: chordplugin.v1.Backend.Put:output_type -> chordplugin.v1.PutReply
+	13, // 28: chordplugin.v1.Backend.Delete:output_type -> chordplugin.v1.DeleteReply
+	16, // 29: chordplugin.v1.Backend.Pop:output_type -> chordplugin.v1.PopReply
+	16, // 30: chordplugin.v1.Backend.PopItem:output_type -> chordplugin.v1.PopReply
+	18, // 31: chordplugin.v1.Backend.List:output_type -> chordplugin.v1.ListChunk
+	28, // 32: chordplugin.v1.Backend.Status:output_type -> chordplugin.v1.Document
+	28, // 33: chordplugin.v1.Backend.Members:output_type -> chordplugin.v1.Document
+	28, // 34: chordplugin.v1.Backend.Ring:output_type -> chordplugin.v1.Document
+	28, // 35: chordplugin.v1.Backend.Locate:output_type -> chordplugin.v1.Document
+	25, // 36: chordplugin.v1.Backend.Leave:output_type -> chordplugin.v1.LeaveReply
+	28, // 37: chordplugin.v1.Backend.Remove:output_type -> chordplugin.v1.Document
+	28, // 38: chordplugin.v1.Backend.Verify:output_type -> chordplugin.v1.Document
+	23, // [23:39] is the sub-list for method output_type
+	7,  // [7:23] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1623,7 +1858,7 @@ func file_backend_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backend_proto_rawDesc), len(file_backend_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

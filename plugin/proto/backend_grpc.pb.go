@@ -8,10 +8,11 @@
 // nothing yet: the host's first call is Configure, and everything but Configure
 // and Info answers NotReady until that has succeeded. The host ends with Close
 // and then go-plugin's own GRPCController.Shutdown, which waits two seconds
-// only. A plugin whose host dies closes its backend and exits.
+// only. A plugin whose host dies closes its backend and exits; SIGTERM is as
+// Close, and a second one makes an end of what Close still waits for.
 //
 // Strings of bytes. Keys, prefixes, separators and names are of type bytes, so
-// that a key that is not UTF-8 reaches the backend and is refused there by name.
+// that one that is not UTF-8 reaches the backend and is refused there by name.
 //
 // Sizes. Both sides send and accept messages of up to 64 MiB. A value has to fit
 // one message; a listing does not, it comes in chunks.
@@ -67,6 +68,9 @@ const (
 	Backend_Members_FullMethodName   = "/chordplugin.v1.Backend/Members"
 	Backend_Ring_FullMethodName      = "/chordplugin.v1.Backend/Ring"
 	Backend_Locate_FullMethodName    = "/chordplugin.v1.Backend/Locate"
+	Backend_Leave_FullMethodName     = "/chordplugin.v1.Backend/Leave"
+	Backend_Remove_FullMethodName    = "/chordplugin.v1.Backend/Remove"
+	Backend_Verify_FullMethodName    = "/chordplugin.v1.Backend/Verify"
 )
 
 // BackendClient is the client API for Backend service.
@@ -112,6 +116,20 @@ type BackendClient interface {
 	Ring(ctx context.Context, in *RingRequest, opts ...grpc.CallOption) (*Document, error)
 	// Locate is backend.Location: an object.
 	Locate(ctx context.Context, in *LocateRequest, opts ...grpc.CallOption) (*Document, error)
+	// The calls that change the ring or mend it. They are answered by a plugin
+	// whose Info names the capability "reshape", which comes with "admin". One that
+	// does not know them ends them with UNIMPLEMENTED.
+	//
+	// Leave takes the plugin's member out of the ring and answers when it owns
+	// nothing any more, which takes as long as there is data to give away. The
+	// plugin then serves on as a client.
+	Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveReply, error)
+	// Remove takes members out of the ring that are gone. It is
+	// backend.RemoveReport, an object, when that has begun.
+	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*Document, error)
+	// Verify compares the copies of a page of keys. It is backend.VerifyPage: an
+	// object.
+	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*Document, error)
 }
 
 type backendClient struct {
@@ -261,6 +279,36 @@ func (c *backendClient) Locate(ctx context.Context, in *LocateRequest, opts ...g
 	return out, nil
 }
 
+func (c *backendClient) Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LeaveReply)
+	err := c.cc.Invoke(ctx, Backend_Leave_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*Document, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Document)
+	err := c.cc.Invoke(ctx, Backend_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*Document, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Document)
+	err := c.cc.Invoke(ctx, Backend_Verify_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BackendServer is the server API for Backend service.
 // All implementations must embed UnimplementedBackendServer
 // for forward compatibility.
@@ -304,6 +352,20 @@ type BackendServer interface {
 	Ring(context.Context, *RingRequest) (*Document, error)
 	// Locate is backend.Location: an object.
 	Locate(context.Context, *LocateRequest) (*Document, error)
+	// The calls that change the ring or mend it. They are answered by a plugin
+	// whose Info names the capability "reshape", which comes with "admin". One that
+	// does not know them ends them with UNIMPLEMENTED.
+	//
+	// Leave takes the plugin's member out of the ring and answers when it owns
+	// nothing any more, which takes as long as there is data to give away. The
+	// plugin then serves on as a client.
+	Leave(context.Context, *LeaveRequest) (*LeaveReply, error)
+	// Remove takes members out of the ring that are gone. It is
+	// backend.RemoveReport, an object, when that has begun.
+	Remove(context.Context, *RemoveRequest) (*Document, error)
+	// Verify compares the copies of a page of keys. It is backend.VerifyPage: an
+	// object.
+	Verify(context.Context, *VerifyRequest) (*Document, error)
 	mustEmbedUnimplementedBackendServer()
 }
 
@@ -352,6 +414,15 @@ func (UnimplementedBackendServer) Ring(context.Context, *RingRequest) (*Document
 }
 func (UnimplementedBackendServer) Locate(context.Context, *LocateRequest) (*Document, error) {
 	return nil, status.Error(codes.Unimplemented, "method Locate not implemented")
+}
+func (UnimplementedBackendServer) Leave(context.Context, *LeaveRequest) (*LeaveReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
+}
+func (UnimplementedBackendServer) Remove(context.Context, *RemoveRequest) (*Document, error) {
+	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedBackendServer) Verify(context.Context, *VerifyRequest) (*Document, error) {
+	return nil, status.Error(codes.Unimplemented, "method Verify not implemented")
 }
 func (UnimplementedBackendServer) mustEmbedUnimplementedBackendServer() {}
 func (UnimplementedBackendServer) testEmbeddedByValue()                 {}
@@ -601,6 +672,60 @@ func _Backend_Locate_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Backend_Leave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Leave(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Leave_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Leave(ctx, req.(*LeaveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Remove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Remove(ctx, req.(*RemoveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_Verify_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Verify(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Verify_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Verify(ctx, req.(*VerifyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Backend_ServiceDesc is the grpc.ServiceDesc for Backend service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -655,6 +780,18 @@ var Backend_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Locate",
 			Handler:    _Backend_Locate_Handler,
+		},
+		{
+			MethodName: "Leave",
+			Handler:    _Backend_Leave_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _Backend_Remove_Handler,
+		},
+		{
+			MethodName: "Verify",
+			Handler:    _Backend_Verify_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -4,12 +4,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/backend/memory"
@@ -37,7 +40,10 @@ var linger atomic.Bool
 // a file to write when the backend is closed; "admin", which announces an
 // operator's interface when it is "true"; "linger", which keeps the process when
 // it has ended serving, if it is "true"; "open", which makes opening "fail",
-// "wait" or "exit"; "close", which makes closing "fail" or "wait".
+// "wait" or "exit"; "close", which makes closing "fail" or "wait"; "stop", what
+// is done before closing: "pass" passes at once, "fail" fails, "wait" waits until
+// the context ends, "deaf" longer; "stop_timeout", how long that may take;
+// "stopped_file", a file in which that is noted.
 func open(ctx context.Context, config map[string]string) (backend.Backend, backend.Admin, error) {
 	limits := backend.DefaultLimits()
 	m := &misbehaving{config: config, ended: make(chan struct{})}
@@ -51,7 +57,13 @@ func open(ctx context.Context, config map[string]string) (backend.Backend, backe
 			limits.MaxValueSize = n
 		case "linger":
 			linger.Store(value == "true")
-		case "closed_file", "admin", "open", "close":
+		case "stop_timeout":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				return nil, nil, backend.Errorf(backend.Invalid, "", "stop_timeout is %q and must be a duration", value)
+			}
+			m.stopTimeout = d
+		case "closed_file", "admin", "open", "close", "stop", "stopped_file":
 		default:
 			return nil, nil, backend.Errorf(backend.Invalid, "", "there is no setting %q", name)
 		}
@@ -75,7 +87,8 @@ func open(ctx context.Context, config map[string]string) (backend.Backend, backe
 // misbehaving is a memory store with special keys.
 type misbehaving struct {
 	*memory.Store
-	config map[string]string
+	config      map[string]string
+	stopTimeout time.Duration
 
 	// begun and given count the calls that hung and those that their context
 	// ended.
@@ -142,6 +155,41 @@ func (m *misbehaving) misbehave(ctx context.Context, key string, late backend.Co
 	return nil
 }
 
+func (m *misbehaving) StopTimeout() time.Duration { return m.stopTimeout }
+
+func (m *misbehaving) Stop(ctx context.Context) error {
+	if err := m.note("stopping\n"); err != nil {
+		return err
+	}
+	switch m.config["stop"] {
+	case "fail":
+		return backend.Errorf(backend.NoQuorum, "", "too few members are here")
+	case "wait":
+		<-ctx.Done()
+		if err := m.note(ctx.Err().Error() + "\n"); err != nil {
+			return err
+		}
+		return backend.Errorf(backend.NoQuorum, "", "gave up: %w", ctx.Err())
+	case "deaf":
+		select {}
+	}
+	return m.note("stopped\n")
+}
+
+// note adds a line to the file in which stopping is noted.
+func (m *misbehaving) note(line string) error {
+	file := m.config["stopped_file"]
+	if file == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(line)
+	return errors.Join(err, f.Close())
+}
+
 func (m *misbehaving) Close() error {
 	m.once.Do(func() { close(m.ended) })
 	switch m.config["close"] {
@@ -175,4 +223,27 @@ func (operator) Ring(context.Context) (*backend.Ring, error) {
 
 func (operator) Locate(_ context.Context, key string) (*backend.Location, error) {
 	return &backend.Location{Key: key, Points: []string{"00ff"}, Owners: []backend.OwnerCopy{{Name: "a", Index: 1 << 52, Live: true}}}, nil
+}
+
+func (operator) Leave(ctx context.Context) error {
+	if _, ok := ctx.Deadline(); ok {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (operator) Remove(_ context.Context, req backend.RemoveRequest) (*backend.RemoveReport, error) {
+	if !slices.Contains(req.Names, "b") {
+		return nil, backend.Errorf(backend.Invalid, "", "there is no member %q", req.Names)
+	}
+	return &backend.RemoveReport{Epoch: 1<<64 - 1, Survivors: []string{fmt.Sprint(req.Force, req.Confirm)}, AtRisk: 0.5, Missing: req.Names}, nil
+}
+
+func (operator) Verify(ctx context.Context, q backend.VerifyQuery) (*backend.VerifyPage, error) {
+	if _, ok := ctx.Deadline(); ok {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return &backend.VerifyPage{Keys: q.Limit, More: q.Repair, Next: "<" + q.After + ">", Problems: []backend.KeyProblem{{Key: "k", Missing: []string{"b"}, Copies: 1, Owners: 2}}}, nil
 }
