@@ -52,6 +52,7 @@ func anyChange(t *rapid.T) Change {
 	}
 	if rapid.Bool().Draw(t, "more") {
 		c.Expires, c.Holding = time.Duration(rapid.Int64Min(0).Draw(t, "expires")), anyHolding(t)
+		c.Tell = rapid.Bool().Draw(t, "tell")
 		c.Take, c.Remove = rapid.Bool().Draw(t, "take"), rapid.Bool().Draw(t, "remove")
 		c.Guard, c.Fresh = rapid.Bool().Draw(t, "guard"), rapid.Bool().Draw(t, "fresh")
 		c.Txn, c.Over = anyTxn(t), Ended{Txn: anyTxn(t), Committed: rapid.Bool().Draw(t, "committed")}

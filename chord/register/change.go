@@ -60,10 +60,12 @@ type Change struct {
 	// Take makes Put and Place store Holding; else the key keeps its own.
 	Take    bool
 	Holding Holding
+	// Tell makes Put answer the value that it leaves, without data.
+	Tell bool
 	// Txn is whose intent Place places.
 	Txn TxnID
 	// Remove makes Place place a deletion, Guard an intent that changes nothing. With
-	// Fresh the key is created anew when the intent is applied.
+	// Fresh, Put and Place create the key anew.
 	Remove, Guard, Fresh bool
 	// Over is resolved first, in the same change, where its intent is in the way of a
 	// Put, Delete, Pop or Place.
@@ -121,8 +123,11 @@ func (c *Change) Apply(cur Value, w Past) (next Value, changed bool, res Result)
 	if c.Kind == Put {
 		content = c.content(&base)
 	}
-	next = base.put(content, false, w.Write.Time, cur.extend(w))
+	next = base.put(content, c.Fresh, w.Write.Time, cur.extend(w))
 	res.Index = w.Write.Time
+	if c.Kind == Put && c.Tell {
+		res.Value = next.Head()
+	}
 	return next, true, res
 }
 
@@ -136,6 +141,16 @@ func (c *Change) content(v *Value) Content {
 		}
 	}
 	return content
+}
+
+// Leaves returns what hosts would see of a Place of c on top of v, but for the
+// timestamps.
+func (c *Change) Leaves(v *Value) Value {
+	if c.Remove {
+		return Value{}
+	}
+	n := c.content(v)
+	return Value{Live: true, Data: n.Data, Flags: n.Flags, Holding: n.Holding, Expires: n.Expires}
 }
 
 // place puts an intent beside base, which is cur with Over resolved.
@@ -155,8 +170,7 @@ func (c *Change) place(cur, base Value, w Past) (next Value, changed bool, res R
 // placed answers a Place whose intent stands in v.
 func (v Value) placed() Result {
 	applied := v.Applied()
-	applied.Data, applied.Lineage = nil, nil
-	return Result{Outcome: Done, Index: applied.Index(), Value: applied}
+	return Result{Outcome: Done, Index: applied.Index(), Value: applied.Head()}
 }
 
 func (c *Change) applyStatus(cur Value, w Past) (next Value, changed bool, res Result) {

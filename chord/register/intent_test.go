@@ -57,7 +57,10 @@ var (
 // stamp of its placing, and not when one is placed or removed.
 func TestIntent(t *testing.T) {
 	s := &store{t: t}
-	s.do(Change{Kind: Put, Data: []byte("a"), Flags: 1}) // at 10
+	told := s.do(Change{Kind: Put, Data: []byte("a"), Flags: 1, Tell: true}) // at 10
+	if want := (Value{Live: true, Flags: 1, Create: 10, Hidden: true, Shown: 10}); cmp.Diff(want, told.Value) != "" {
+		t.Fatalf("%+v", told.Value)
+	}
 	s.is(true, "a", 10, 10)
 	res := s.do(Change{Kind: Place, Txn: txn1, Data: []byte("b"), If: true, Index: 10}) // at 20
 	s.is(true, "a", 10, 10)
@@ -150,6 +153,11 @@ func TestHoldingIsKept(t *testing.T) {
 	if s.v.Holding != res.Value.Holding {
 		t.Fatalf("%+v", s.v.Holding)
 	}
+	s.do(Change{Kind: Put, Fresh: true})
+	if s.v.Holding != (Holding{}) || s.v.Create != s.n {
+		t.Fatalf("%+v", s.v)
+	}
+	s.do(Change{Kind: Put, Take: true, Holding: Holding{Session: "s", Holders: 3}})
 	// Deleted and created anew in one transaction: nothing is left.
 	s.do(Change{Kind: Place, Txn: txn1, Data: []byte("d"), Fresh: true})
 	at := s.n

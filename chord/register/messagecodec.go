@@ -157,6 +157,7 @@ const (
 	changeGuard
 	changeFresh
 	changeCommitted
+	changeTell
 	changeFlags = 1<<iota - 1
 )
 
@@ -183,7 +184,7 @@ func appendChange(dst []byte, c *Change) []byte {
 }
 
 func (c *Change) flags() (flags byte) {
-	for bit, set := range map[byte]bool{changeTake: c.Take, changeRemove: c.Remove, changeGuard: c.Guard, changeFresh: c.Fresh, changeCommitted: c.Over.Committed} {
+	for bit, set := range map[byte]bool{changeTake: c.Take, changeRemove: c.Remove, changeGuard: c.Guard, changeFresh: c.Fresh, changeCommitted: c.Over.Committed, changeTell: c.Tell} {
 		if set {
 			flags |= bit
 		}
@@ -203,6 +204,7 @@ func (d *decoder) change() Change {
 			d.fail(fmt.Errorf("unknown flags %#x of a change; a newer build sent this", flags))
 		}
 		c.Take, c.Remove, c.Guard, c.Fresh = flags&changeTake != 0, flags&changeRemove != 0, flags&changeGuard != 0, flags&changeFresh != 0
+		c.Tell = flags&changeTell != 0
 		c.Expires = d.duration()
 		c.Holding = d.holding()
 		c.Txn = d.txn()

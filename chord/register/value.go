@@ -73,6 +73,11 @@ func (v *Value) Index() uint64 {
 	return v.Stamp()
 }
 
+// Head returns what hosts see but for the data, without the past and an intent.
+func (v *Value) Head() Value {
+	return Value{Live: v.Live, Flags: v.Flags, Create: v.Create, Holding: v.Holding, Expires: v.Expires, Hidden: true, Shown: v.Stamp()}
+}
+
 // IsTombstone reports whether nothing is there, nor may come of an intent, so
 // that the value may be forgotten.
 func (v *Value) IsTombstone() bool { return !v.Live && v.Intent == nil }

@@ -6,19 +6,19 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
-// Version is what a change made of a key's indexes; zero for a deletion.
-type Version struct{ Modify, Create uint64 }
-
 // Commit makes what the transaction wrote seen, all of it at one moment, and
-// returns the version of each written key. Its error tells whether that may have
-// happened: see Kind.
-func (tx *Tx) Commit(r Registers) (map[string]Version, error) {
-	if err := tx.usable(r); err != nil {
+// returns what each written key is after it, without data. Its error tells whether
+// that may have happened: see Kind.
+func (tx *Tx) Commit(r Registers) (map[string]register.Value, error) {
+	err := tx.usable(r)
+	tx.over = true
+	if err != nil {
 		return nil, err
 	}
-	tx.over = true
 	keys := slices.Sorted(maps.Keys(tx.writes))
 	switch {
 	case len(keys) == 0:
@@ -28,12 +28,12 @@ func (tx *Tx) Commit(r Registers) (map[string]Version, error) {
 	case tx.guards:
 		for key := range tx.reads {
 			if _, ok := tx.writes[key]; !ok {
-				tx.writes[key] = Write{Guard: true}
+				tx.writes[key] = register.Change{Guard: true}
 			}
 		}
 		keys = slices.Sorted(maps.Keys(tx.writes))
 	}
-	k := &commit{c: tx.c, tx: tx, keys: keys, answers: make([]Answer, len(keys)), began: r.Now()}
+	k := &commit{c: tx.c, tx: tx, keys: keys, answers: make([]register.Value, len(keys)), began: r.Now()}
 	return k.run(r)
 }
 
@@ -52,26 +52,45 @@ func (tx *Tx) validates() bool {
 
 // conditional returns the write of a key with the condition that the key is as
 // it was read.
-func (tx *Tx) conditional(key string) Write {
+func (tx *Tx) conditional(key string) register.Change {
 	w := tx.writes[key]
-	if cell, ok := tx.reads[key]; ok {
-		w.If, w.Index = true, cell.Index()
+	w.Kind, w.Txn = register.Place, tx.id
+	if v, ok := tx.reads[key]; ok {
+		w.If, w.Index = true, v.Index()
 	}
 	return w
 }
 
 // commitOne: what concerns one key is one change of one register.
-func (tx *Tx) commitOne(r Registers, key string) (map[string]Version, error) {
-	a, err := tx.c.Write(r, key, tx.conditional(key))
+func (tx *Tx) commitOne(r Registers, key string) (map[string]register.Value, error) {
+	res, err := tx.c.changeOne(r, key, tx.conditional(key))
 	switch {
-	case errors.Is(err, ErrUnknown) && KindOf(err) == 0:
-		return nil, &Error{Kind: Unknown, Key: key, Message: "the change may have happened; read the key before you decide", Cause: err}
 	case err != nil:
-		return nil, unavailable(key, err)
-	case a.Outcome == Refused:
+		return nil, err
+	case res.Outcome == register.Refused:
 		return nil, conflict(key, "the key changed since the transaction read it; try again")
 	}
-	return map[string]Version{key: {a.Index, a.Create}}, nil
+	return map[string]register.Value{key: res.Value}, nil
+}
+
+// changeOne makes a Put or a Delete of what would be placed.
+func (c *Coordinator) changeOne(r Registers, key string, w register.Change) (register.Result, error) {
+	w.Kind, w.Txn, w.Tell = register.Put, ID{}, true
+	if w.Remove {
+		w = register.Change{Kind: register.Delete, If: w.If, Index: w.Index}
+	}
+	res, err := c.Change(r, key, w)
+	switch {
+	case errors.Is(err, ErrUnknown):
+		return res, &Error{Kind: Unknown, Key: key, Message: "the change may have happened; read the key before you decide", Cause: err}
+	case err != nil:
+		return res, unavailable(key, err)
+	}
+	if res.Outcome == register.Done && w.Kind == register.Put && !res.Value.Live {
+		// It happened, as was found out later; what else the key says is lost.
+		res.Value = register.Value{Live: true, Flags: w.Flags, Expires: w.Expires, Hidden: true, Shown: res.Index}
+	}
+	return res, nil
 }
 
 // commit is one attempt to commit by intents.
@@ -79,14 +98,14 @@ type commit struct {
 	c       *Coordinator
 	tx      *Tx
 	keys    []string
-	answers []Answer // of placing, a key each
+	answers []register.Value // what each key is after it
 	began   time.Duration
 
 	mu     sync.Mutex
 	failed bool // an intent could not be placed: the others need not wait
 }
 
-func (k *commit) run(r Registers) (map[string]Version, error) {
+func (k *commit) run(r Registers) (map[string]register.Value, error) {
 	if err := k.create(r); err != nil {
 		return nil, err
 	}
@@ -95,7 +114,7 @@ func (k *commit) run(r Registers) (map[string]Version, error) {
 	}
 	if !holds(ruleApplyAfter) {
 		for _, key := range k.keys {
-			_ = r.Resolve(key, k.tx.id, true)
+			_ = resolve(r, key, register.Ended{Txn: k.tx.id, Committed: true})
 		}
 	}
 	// Nudges from before the first validation only make for a second one.
@@ -104,19 +123,19 @@ func (k *commit) run(r Registers) (map[string]Version, error) {
 		if err := k.validate(r); err != nil {
 			return nil, k.undo(r, err)
 		}
-		st, err := r.Commit(k.tx.id, nudges)
-		if err == nil && st.State == Absent && !holds(ruleCreateFirst) {
-			st.State = Committed
-			err = r.Create(k.tx.id, Status{State: Committed, Keys: k.keys})
+		st, err := decide(r, k.tx.id, register.Change{Kind: register.Commit, Index: nudges})
+		if err == nil && st.State == register.Absent && !holds(ruleCreateFirst) {
+			st.State = register.Committed
+			err = create(r, k.tx.id, register.Status{State: register.Committed, Keys: k.keys})
 		}
 		switch {
 		case errors.Is(err, ErrUnknown):
 			return k.doubt(r, err)
 		case err != nil:
 			return nil, k.undo(r, unavailable("", err))
-		case st.State == Committed:
+		case st.State == register.Committed:
 			return k.done(r), nil
-		case st.State != Pending:
+		case st.State != register.Pending:
 			return nil, k.undo(r, &Error{Kind: Conflict, Message: "another transaction was in the way and won; try again", by: st.By})
 		case r.Now()-k.began > k.c.cfg.Timeout:
 			return nil, k.undo(r, k.late())
@@ -132,10 +151,10 @@ func (k *commit) create(r Registers) error {
 	if !holds(ruleCreateFirst) {
 		return nil
 	}
-	st := Status{State: Pending, Validates: k.tx.validates(), Keys: k.keys}
-	err := r.Create(k.tx.id, st)
+	st := register.Status{State: register.Pending, Validates: k.tx.validates(), Keys: k.keys}
+	err := create(r, k.tx.id, st)
 	if errors.Is(err, ErrUnknown) {
-		if st, err := r.Status(k.tx.id, false); err == nil && st.State == Pending {
+		if st, err := status(r, k.tx.id, false); err == nil && st.State == register.Pending {
 			return nil
 		}
 		r.Later(k.finish) // it may be there, or come yet; then a sweep finds it
@@ -180,7 +199,7 @@ func (k *commit) placeOne(r Registers, i int) error {
 	w := k.tx.conditional(key)
 	var pause time.Duration
 	for !k.hasFailed() {
-		a, err := r.Place(key, k.tx.id, w)
+		res, err := r.Change(key, w)
 		if errors.Is(err, ErrUnknown) {
 			// Not again if it can not be seen: the first could come later still, also
 			// after the second was applied, and would then be applied twice.
@@ -189,23 +208,24 @@ func (k *commit) placeOne(r Registers, i int) error {
 			}
 			if cell, readErr := r.Read(key); readErr == nil && cell.Intent != nil && cell.Intent.Txn == k.tx.id {
 				applied := cell.Applied()
-				a, err = Answer{Outcome: Done, Index: applied.Index(), Create: applied.Create}, nil
+				res, err = register.Result{Outcome: register.Done, Value: applied.Head()}, nil
 			}
 		}
 		if err != nil {
 			return unavailable(key, err)
 		}
-		switch a.Outcome {
-		case Done:
-			k.answers[i] = a
+		switch res.Outcome {
+		case register.Done:
+			k.answers[i] = res.Value
 			return nil
-		case Refused:
+		case register.Refused:
 			return conflict(key, "the key changed since the transaction read it; try again")
-		case Oversized:
+		case register.Oversized:
 			return tooLarge(key, "put failed due to value being too large: the new value does not fit beside the old one; write it outside of a transaction, or delete the old one first")
 		}
+		by := res.Value.Intent.Txn
 		// Had it read the key, what it read is lost if the other commits.
-		over, settled, err := k.c.settle(r, a.By, k.tx.id, w.If)
+		over, settled, err := k.c.settle(r, by, k.tx.id, w.If)
 		switch {
 		case err != nil:
 			return unavailable(key, err)
@@ -213,7 +233,7 @@ func (k *commit) placeOne(r Registers, i int) error {
 			w.Over = over
 			continue
 		case r.Now()-k.began > k.c.cfg.Timeout:
-			return blocked(key, a.By)
+			return blocked(key, by)
 		}
 		pause = k.c.pause(pause)
 		if err := r.Sleep(pause); err != nil {
@@ -229,16 +249,16 @@ func (k *commit) late() error {
 
 // done returns what was changed, once the status is COMMITTED. The intents are
 // applied in the background: whoever meets one meanwhile knows its value.
-func (k *commit) done(r Registers) map[string]Version {
+func (k *commit) done(r Registers) map[string]register.Value {
 	r.Later(func(r Registers) { _ = k.c.clear(r, k.tx.id, k.keys, true) }) // if it fails, a sweep does it
-	versions := make(map[string]Version, len(k.keys))
+	after := make(map[string]register.Value, len(k.keys))
 	for i, key := range k.keys {
 		if k.tx.writes[key].Guard {
 			continue
 		}
-		versions[key] = Version{k.answers[i].Index, k.answers[i].Create}
+		after[key] = k.answers[i]
 	}
-	return versions
+	return after
 }
 
 // undo removes what a transaction that did not commit has left, and returns why.
@@ -255,12 +275,12 @@ func (k *commit) finish(r Registers) { _, _ = k.c.finish(r, k.tx.id, k.keys) }
 
 // doubt finds out what became of a transaction whose commit point is in doubt:
 // once it is aborted it can not commit any more.
-func (k *commit) doubt(r Registers, cause error) (map[string]Version, error) {
-	st, err := r.Abort(k.tx.id, ID{})
+func (k *commit) doubt(r Registers, cause error) (map[string]register.Value, error) {
+	st, err := abort(r, k.tx.id, ID{})
 	switch {
-	case err == nil && st.State == Committed:
+	case err == nil && st.State == register.Committed:
 		return k.done(r), nil
-	case err == nil && st.State == Aborted:
+	case err == nil && st.State == register.Aborted:
 		return nil, k.undo(r, unavailable("", cause))
 	}
 	r.Later(k.finish)

@@ -102,14 +102,17 @@ const (
 	FaultSession
 	// FaultLocked: another holds the lock, or the lock delay is running.
 	FaultLocked
-	// FaultNotHeld: the session does not hold the lock.
+	// FaultNotHeld: the session does not hold the key, or somebody does where nobody
+	// should.
 	FaultNotHeld
+	// FaultTree: the delete-trees would delete more than MaxTree keys.
+	FaultTree
 )
 
 var faultTexts = map[Fault]string{
 	FaultMissing: "the key does not exist", FaultExists: "the key exists", FaultIndex: "the key has another modify index",
 	FaultSession: "the session does not exist or has ended", FaultLocked: "the key is locked, or its lock delay is running",
-	FaultNotHeld: "the session does not hold the key",
+	FaultNotHeld: "another session, or none, holds the key", FaultTree: "too many keys are under the prefix",
 }
 
 func (f Fault) String() string {

@@ -4,17 +4,22 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // Limits of a transaction. What is over one is refused before anything is
 // written.
 const (
-	// MaxOps is how many operations a one-shot transaction may have.
+	// MaxOps is how many operations a one-shot transaction may have, and how many
+	// keys an interactive one may write.
 	MaxOps = 128
-	// MaxBytes is how large its written keys and values may be together.
+	// MaxBytes is how large the values that it writes may be together.
 	MaxBytes = 8 << 20
-	// MaxWrites is how many keys it may write; a delete-tree writes each key.
-	MaxWrites = 4096
+	// MaxTree is how many keys the delete-trees of a transaction may delete together.
+	MaxTree = 4096
+	// MaxCalls is how many reads an interactive one may make.
+	MaxCalls = 4096
 	// MaxReads is how many keys it may read; a list reads each key.
 	MaxReads = 1 << 17
 	// MaxReadBytes is how large the values may be that it reads, together.
@@ -55,6 +60,9 @@ const (
 	// maxSightings bounds what is remembered of others' transactions.
 	maxSightings = 8192
 )
+
+// ID names one attempt of a transaction.
+type ID = register.TxnID
 
 // Coordinator runs transactions and reads for one node. Its methods may be called
 // from many goroutines.

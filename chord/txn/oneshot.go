@@ -3,17 +3,20 @@ package txn
 import (
 	"errors"
 	"slices"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // Run runs a one-shot transaction. When checks fail the error is a *Failed that
 // names each. A transaction that loses against others is tried again, with its
-// old age, before it ends with a conflict.
+// old age, before it ends with a conflict. sessions may be nil where no operation
+// concerns a lock.
 func (c *Coordinator) Run(r Registers, sessions Sessions, ops []Op) ([]Result, error) {
 	if err := check(ops); err != nil {
 		return nil, err
 	}
 	if len(ops) == 1 && ops[0].alone() {
-		return c.runOne(r, ops[0])
+		return c.runOne(r, &ops[0])
 	}
 	var id ID
 	if slices.ContainsFunc(ops, func(op Op) bool { return op.Verb.writes() }) {
@@ -50,29 +53,27 @@ func (op *Op) alone() bool {
 	return op.Verb == Set || op.Verb == CAS || op.Verb == Delete || op.Verb == DeleteCAS
 }
 
-func (c *Coordinator) runOne(r Registers, op Op) ([]Result, error) {
-	w := op.content()
+func (c *Coordinator) runOne(r Registers, op *Op) ([]Result, error) {
+	w := op.change()
 	w.If, w.Index = op.Verb == CAS || op.Verb == DeleteCAS, op.Index
-	a, err := c.Write(r, op.Key, w)
+	res, err := c.changeOne(r, op.Key, w)
 	switch {
-	case errors.Is(err, ErrUnknown) && KindOf(err) == 0:
-		return nil, &Error{Kind: Unknown, Key: op.Key, Message: "the change may have happened; read the key before you decide", Cause: err}
 	case err != nil:
-		return nil, unavailable(op.Key, err)
-	case a.Outcome == Refused:
-		return nil, &Failed{[]OpError{{Op: 0, Key: op.Key, Fault: op.indexFault(a.Index != 0), Index: a.Index}}}
-	case !w.Live:
+		return nil, err
+	case res.Outcome == register.Refused:
+		return nil, &Failed{[]OpError{{Op: 0, Key: op.Key, Fault: op.indexFault(res.Index != 0), Index: res.Index}}}
+	case w.Remove:
 		return nil, nil
 	}
-	return []Result{{Key: op.Key, Cell: Cell{Content: Content{Live: true, Flags: op.Flags}, Create: a.Create, Stamp: a.Index}}}, nil
+	return []Result{{Key: op.Key, Value: res.Value}}, nil
 }
 
-// content is what the operation writes.
-func (op *Op) content() Write {
+// change is what the operation writes.
+func (op *Op) change() register.Change {
 	if op.Verb == Delete || op.Verb == DeleteCAS {
-		return Write{}
+		return register.Change{Remove: true}
 	}
-	return Write{Content: Content{Live: true, Data: slices.Clone(op.Data), Flags: op.Flags}, KeepLock: true}
+	return register.Change{Data: slices.Clone(op.Data), Flags: op.Flags, Expires: op.Expires}
 }
 
 func (op *Op) indexFault(exists bool) Fault {
@@ -91,25 +92,22 @@ type oneShot struct {
 	r       Registers
 	results []Result
 	failed  []OpError
+	// own are the places in results of what the transaction wrote itself; trees is
+	// how many keys it deleted as trees.
+	own   []int
+	trees int
 }
 
 func (c *Coordinator) attempt(r Registers, id ID, sessions Sessions, ops []Op) ([]Result, error) {
 	o := &oneShot{tx: c.begin(r, id), r: r}
 	o.tx.oneShot, o.tx.guards, o.tx.asked = true, id.Attempt > 0, sessions
+	o.tx.maxWrites = MaxOps + MaxTree
 	if err := o.fetch(ops); err != nil {
 		return nil, err
 	}
 	for i := range ops {
-		fault, err := o.do(i, &ops[i])
-		if err != nil {
+		if err := o.run(i, &ops[i]); err != nil {
 			return nil, err
-		}
-		if fault != 0 {
-			cell, err := o.tx.Get(r, ops[i].Key)
-			if err != nil {
-				return nil, err
-			}
-			o.failed = append(o.failed, OpError{Op: i, Key: ops[i].Key, Fault: fault, Index: cell.Index()})
 		}
 	}
 	if len(o.failed) > 0 {
@@ -118,14 +116,15 @@ func (c *Coordinator) attempt(r Registers, id ID, sessions Sessions, ops []Op) (
 		}
 		return nil, &Failed{o.failed}
 	}
-	versions, err := o.tx.Commit(r)
+	after, err := o.tx.Commit(r)
 	if err != nil {
 		return nil, err
 	}
-	for i := range o.results {
-		if cell := &o.results[i].Cell; cell.Live && cell.Stamp == 0 { // its own
-			v := versions[o.results[i].Key]
-			cell.Stamp, cell.Create = v.Modify, v.Create
+	for _, i := range o.own {
+		res := &o.results[i]
+		if v, ok := after[res.Key]; ok && v.Live { // else made and deleted
+			v.Data, v.Flags, v.Expires = res.Value.Data, res.Value.Flags, res.Value.Expires
+			res.Value = v
 		}
 	}
 	return o.results, nil
@@ -139,69 +138,111 @@ func (o *oneShot) fetch(ops []Op) error {
 			keys = append(keys, ops[i].Key)
 		}
 	}
-	cells := make([]Cell, len(keys))
+	values := make([]register.Value, len(keys))
 	err := o.r.Each(len(keys), func(i int) error {
 		var err error
-		cells[i], err = o.tx.c.read(o.r, keys[i], ID{}, true)
+		values[i], err = o.tx.c.read(o.r, keys[i], true)
 		return err
 	})
 	for i, key := range keys {
 		if err == nil {
-			err = o.tx.remember(key, cells[i])
+			err = o.tx.remember(key, values[i])
 		}
 	}
 	return err
 }
 
-// do runs one operation; a fault is a check that failed.
-func (o *oneShot) do(i int, op *Op) (Fault, error) {
+// get returns what the transaction sees at a key, and whether it wrote that.
+func (o *oneShot) get(key string) (v register.Value, own bool, err error) {
+	w, own := o.tx.writes[key]
+	if own && (w.Remove || w.Take || w.Fresh) {
+		return w.Leaves(&register.Value{}), true, nil
+	}
+	if v, err = o.tx.read(o.r, key); own {
+		v = w.Leaves(&v)
+	}
+	return v, own, err
+}
+
+// run runs one operation and notes what it returns, or how it failed.
+func (o *oneShot) run(i int, op *Op) error {
 	switch op.Verb {
 	case Set:
-		return 0, o.store(i, op, op.content())
+		return o.store(i, op, op.change())
 	case Delete:
-		return 0, o.tx.Delete(o.r, op.Key)
+		return o.tx.Delete(o.r, op.Key)
 	case GetTree, DeleteTree:
-		return 0, o.tree(i, op)
+		return o.tree(i, op)
 	}
-	cell, err := o.tx.Get(o.r, op.Key)
+	v, own, err := o.get(op.Key)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	// What the transaction wrote itself has no index yet, so no index is its.
-	is := cell.Live == (op.Index != 0) && cell.Index() == op.Index
+	fault, err := o.check(op, &v)
+	if err != nil {
+		return err
+	}
+	if fault != 0 {
+		o.failed = append(o.failed, OpError{Op: i, Key: op.Key, Fault: fault, Index: v.Index()})
+		return nil
+	}
 	switch op.Verb {
-	case CAS, DeleteCAS, CheckIndex:
-		switch {
-		case !is:
-			return op.indexFault(cell.Live), nil
-		case op.Verb == CAS:
-			return 0, o.store(i, op, op.content())
-		case op.Verb == DeleteCAS:
-			return 0, o.tx.Delete(o.r, op.Key)
+	case CAS:
+		return o.store(i, op, op.change())
+	case DeleteCAS:
+		return o.tx.Delete(o.r, op.Key)
+	case Lock, Unlock:
+		return o.store(i, op, op.holding(&v))
+	case CheckNotExists:
+		return nil
+	case CheckIndex, CheckSession:
+		v.Data = nil
+	}
+	o.result(Result{Op: i, Key: op.Key, Value: v}, own)
+	return nil
+}
+
+// check returns why an operation fails on v, or 0. What the transaction wrote
+// itself has no index yet, so no index is its.
+func (o *oneShot) check(op *Op, v *register.Value) (Fault, error) {
+	switch op.Verb {
+	case CAS, DeleteCAS:
+		if v.Live != (op.Index != 0) || v.Index() != op.Index {
+			return op.indexFault(v.Live), nil
 		}
-	case Get, GetOrEmpty:
-		if op.Verb == Get && !cell.Live {
+	case CheckIndex:
+		if !v.Live || op.Index == 0 || v.Index() != op.Index {
+			return op.indexFault(v.Live), nil
+		}
+	case Get:
+		if !v.Live {
 			return FaultMissing, nil
 		}
-		o.results = append(o.results, Result{Op: i, Key: op.Key, Cell: cell})
 	case CheckNotExists:
-		if cell.Live {
+		if v.Live {
 			return FaultExists, nil
 		}
 	case CheckSession, Lock, Unlock:
-		return o.locking(i, op, cell)
+		return o.checkHolder(op, v)
 	}
 	return 0, nil
 }
 
+func (o *oneShot) result(res Result, own bool) {
+	if own && res.Value.Live {
+		o.own = append(o.own, len(o.results))
+	}
+	o.results = append(o.results, res)
+}
+
 // store buffers a write and its result.
-func (o *oneShot) store(i int, op *Op, w Write) error {
+func (o *oneShot) store(i int, op *Op, w register.Change) error {
 	if err := o.tx.write(o.r, op.Key, w); err != nil {
 		return err
 	}
-	cell := Cell{Content: w.Content}
-	cell.Data = nil
-	o.results = append(o.results, Result{Op: i, Key: op.Key, Cell: cell})
+	v := w.Leaves(&register.Value{})
+	v.Data = nil
+	o.result(Result{Op: i, Key: op.Key, Value: v}, true)
 	return nil
 }
 
@@ -210,9 +251,16 @@ func (o *oneShot) tree(i int, op *Op) error {
 	if err != nil {
 		return err
 	}
+	if op.Verb == DeleteTree {
+		if o.trees += len(items); o.trees > MaxTree {
+			o.failed = append(o.failed, OpError{Op: i, Key: op.Key, Fault: FaultTree})
+			return nil
+		}
+	}
 	for _, item := range items {
 		if op.Verb == GetTree {
-			o.results = append(o.results, Result{Op: i, Key: item.Name, Cell: item.Cell})
+			_, own := o.tx.writes[item.Name]
+			o.result(Result{Op: i, Key: item.Name, Value: item.Value}, own)
 		} else if err := o.tx.Delete(o.r, item.Name); err != nil {
 			return err
 		}

@@ -1,6 +1,11 @@
 package txn
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+)
 
 // Verb is what an operation of a one-shot transaction does.
 type Verb uint8
@@ -23,11 +28,12 @@ const (
 	GetOrEmpty
 	// GetTree returns all keys that begin with Key.
 	GetTree
-	// CheckIndex demands that the modify index is Index.
+	// CheckIndex demands that Key exists with modify index Index.
 	CheckIndex
 	// CheckNotExists demands that Key does not exist.
 	CheckNotExists
-	// CheckSession demands that Session holds Key as a lock.
+	// CheckSession demands that Key exists and Session holds it; with an empty
+	// Session, that nobody does.
 	CheckSession
 	// Lock stores Data and Flags and makes Session the holder of Key, unless
 	// another holds it.
@@ -68,38 +74,40 @@ type Op struct {
 	Flags   uint64
 	Index   uint64
 	Session string
+	Expires time.Duration
 }
 
-// Result is what an operation returns: one for each that stores or gets a key,
-// one a key for GetTree.
+// Result is what an operation returns: one for each but Delete, DeleteCAS,
+// DeleteTree and CheckNotExists, one a key for GetTree.
 type Result struct {
 	// Op is the operation's place in the transaction.
 	Op  int
 	Key string
-	// Cell is the key, with its data where the operation gets it. The indexes of
-	// what the transaction itself wrote are those after it.
-	Cell Cell
+	// Value is what the operation left, with data only where it gets the key. What
+	// the transaction itself wrote has the timestamps and the holder that it has
+	// after it.
+	Value register.Value
 }
 
 // check returns an error for operations that can never succeed.
 func check(ops []Op) error {
 	if len(ops) > MaxOps {
-		return tooLarge("", "the transaction has %d operations and may have %d", len(ops), MaxOps)
+		return tooLarge("", "the transaction has %d operations, which is too many operations: at most %d; split it", len(ops), MaxOps)
 	}
 	bytes := 0
 	for i, op := range ops {
 		if op.Verb < Set || op.Verb > Unlock {
 			return &Error{Kind: Invalid, Key: op.Key, Message: fmt.Sprintf("operation %d has the unknown %v", i, op.Verb)}
 		}
-		if op.Session == "" && (op.Verb == CheckSession || op.Verb == Lock || op.Verb == Unlock) {
+		if op.Session == "" && (op.Verb == Lock || op.Verb == Unlock) {
 			return &Error{Kind: Invalid, Key: op.Key, Message: fmt.Sprintf("operation %d, %v, needs a session", i, op.Verb)}
 		}
 		if op.Verb.writes() {
-			bytes += len(op.Key) + len(op.Data)
+			bytes += len(op.Data)
 		}
 	}
 	if bytes > MaxBytes {
-		return tooLarge("", "the transaction has %d bytes of keys and values and may have %d", bytes, MaxBytes)
+		return tooLarge("", "the transaction is too large: its values have %d bytes together and may have %d; split it", bytes, MaxBytes)
 	}
 	return nil
 }

@@ -12,31 +12,12 @@ import (
 // will, unless the error wraps ErrUnknown: then it may have happened, or may
 // still happen, at most once.
 type Registers interface {
-	// Read returns the cell of a key.
-	Read(key string) (Cell, error)
-	// Write changes a key by itself. A cell with an intent answers Held.
-	Write(key string, w Write) (Answer, error)
-	// Place puts an intent of the transaction at a key. Another's intent answers
-	// Held; one of its own answers Done.
-	Place(key string, id ID, w Write) (Answer, error)
-	// Resolve makes the transaction's intent at a key what hosts see (commit: see
-	// Cell.Applied) or removes it. Where none of that transaction is it does nothing.
-	Resolve(key string, id ID, commit bool) error
-
-	// Create creates a status; one that exists is left as it is.
-	Create(id ID, s Status) error
-	// Status returns a status; with nudge it first adds a nudge if it is pending.
-	Status(id ID, nudge bool) (Status, error)
-	// Commit turns a status that is pending and has exactly so many nudges into
-	// Committed, and returns what it is then.
-	Commit(id ID, nudges uint64) (Status, error)
-	// Abort turns a status that is pending into Aborted, by another transaction
-	// unless by is zero, and returns what it is then.
-	Abort(id, by ID) (Status, error)
-	// Forget deletes a status.
-	Forget(id ID) error
-
-	// Scan returns the cells in a range, each as it was at some moment of the call.
+	// Read returns the value of a key, with its intent if there is one.
+	Read(key string) (register.Value, error)
+	// Change changes a key. The outcomes Done, Refused, Held and Oversized are
+	// results; others are errors.
+	Change(key string, c register.Change) (register.Result, error)
+	// Scan returns what is in a range, each key as it was at some moment of the call.
 	Scan(q Range) (Picture, error)
 
 	// NewID returns a ballot of this node that was never used.
@@ -53,66 +34,6 @@ type Registers interface {
 	Later(do func(r Registers))
 }
 
-// Write is a change of one key.
-type Write struct {
-	Content
-	// KeepLock keeps the Session and LockIndex that the key has.
-	KeepLock bool
-	// Guard changes nothing: an intent that keeps others from the key.
-	Guard bool
-	// Over is resolved first, in the same change, if its intent is in the way.
-	Over Ended
-	// If restricts the change to the modify index Index; 0 is a key that does not
-	// exist.
-	If    bool
-	Index uint64
-}
-
-// Ended names a transaction that is committed, or one that is aborted or over.
-type Ended struct {
-	Txn       ID
-	Committed bool
-}
-
-// Onto returns the content that w leaves on top of cur.
-func (w Write) Onto(cur Cell) Content {
-	c := w.Content
-	if !c.Live {
-		return Content{}
-	}
-	if w.KeepLock {
-		c.Session, c.LockIndex = cur.Session, cur.LockIndex
-	}
-	return c
-}
-
-// Outcome is how a change of a key ended. The zero value is invalid.
-type Outcome uint8
-
-// The outcomes.
-const (
-	// Done: it took effect.
-	Done Outcome = 1 + iota
-	// Refused: its condition did not hold.
-	Refused
-	// Held: an intent of another transaction is in the way.
-	Held
-	// Oversized: old and new value together are too large for one cell.
-	Oversized
-)
-
-// Answer says what became of a change. All but Done mean that nothing happened.
-type Answer struct {
-	Outcome Outcome
-	// Index is the modify index after the change, or after the intent is applied; 0
-	// for a deletion. With Refused it is the index found.
-	Index uint64
-	// Create is the create index that goes with it.
-	Create uint64
-	// By is the transaction whose intent is in the way, with Held.
-	By ID
-}
-
 // Range is a part of the keys under a prefix, in the order of their bytes.
 type Range struct {
 	Prefix string
@@ -126,20 +47,20 @@ type Range struct {
 
 // Picture is what a scan saw.
 type Picture struct {
-	// Cells are sorted by key. Tombstones are among them, as far as they are kept.
-	Cells []KeyCell
+	// Keys are sorted. Tombstones are among them, as far as they are kept.
+	Keys []KeyValue
 	// More says that the range goes on after UpTo, where the scan ended.
 	More bool
 	UpTo string
-	// Still reports whether no cell of the range, so far as it was scanned, has
+	// Still reports whether no key of the range, so far as it was scanned, has
 	// changed since the scan saw it. It may err on the side of false.
 	Still func() (bool, error)
 }
 
-// KeyCell is a cell and its key.
-type KeyCell struct {
+// KeyValue is a key and what its register holds.
+type KeyValue struct {
 	Key string
-	Cell
+	register.Value
 }
 
 // Sessions answers for the sessions that locks are held with. A session that
@@ -150,4 +71,64 @@ type Sessions interface {
 	// Free reports whether a key may be locked that holder (which may be empty) is
 	// named as the holder of: nobody holds it and no lock delay is running.
 	Free(key, holder string) (bool, error)
+}
+
+// seen is what a transaction remembers of a read.
+type seen struct {
+	live  bool
+	stamp uint64
+}
+
+func sight(v *register.Value) seen { return seen{v.Live, v.Stamp()} }
+
+// still reports whether hosts saw nothing happen to a key between two reads of it.
+// A tombstone may have been forgotten between them. That nothing else happened
+// then is because registers keep tombstones for longer than a transaction lives;
+// see Config.Life.
+func (before seen) still(now *register.Value) bool {
+	return before.stamp == now.Stamp() || !before.live && !now.Live && now.Stamp() == 0
+}
+
+// status reads a status; with nudge it first adds a nudge if that is needed.
+func status(r Registers, id ID, nudge bool) (register.Status, error) {
+	if nudge {
+		return decide(r, id, register.Change{Kind: register.Nudge})
+	}
+	v, err := r.Read(id.Key())
+	if err != nil {
+		return register.Status{}, err
+	}
+	return register.StatusOf(&v)
+}
+
+// decide changes a status and returns what it is then.
+func decide(r Registers, id ID, c register.Change) (register.Status, error) {
+	res, err := r.Change(id.Key(), c)
+	if err != nil {
+		return register.Status{}, err
+	}
+	return register.StatusOf(&res.Value)
+}
+
+// abort aborts a transaction that is pending, for another unless by is zero.
+func abort(r Registers, id, by ID) (register.Status, error) {
+	return decide(r, id, register.Change{Kind: register.Abort, Txn: by})
+}
+
+// create creates a status; one that exists is left as it is.
+func create(r Registers, id ID, s register.Status) error {
+	_, err := r.Change(id.Key(), register.Change{Kind: register.Put, Data: register.AppendStatus(nil, &s), If: true})
+	return err
+}
+
+// forget deletes a status.
+func forget(r Registers, id ID) error {
+	_, err := r.Change(id.Key(), register.Change{Kind: register.Delete})
+	return err
+}
+
+// resolve applies or removes the intent of a transaction that ended.
+func resolve(r Registers, key string, over register.Ended) error {
+	_, err := r.Change(key, register.Change{Kind: register.Resolve, Over: over})
+	return err
 }

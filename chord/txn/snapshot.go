@@ -3,12 +3,14 @@ package txn
 import (
 	"slices"
 	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // Snapshot is what hosts see in a range at one moment.
 type Snapshot struct {
-	// Cells are sorted by key and have no intents. Tombstones are among them.
-	Cells []KeyCell
+	// Keys are sorted and have no intents. Tombstones are among them.
+	Keys []KeyValue
 	// More says that the range goes on after UpTo.
 	More bool
 	UpTo string
@@ -39,7 +41,7 @@ func (c *Coordinator) Snapshot(r Registers, q Range) (Snapshot, error) {
 			}
 		}
 		if settled && same {
-			return Snapshot{pic.Cells, pic.More, pic.UpTo}, nil
+			return Snapshot{pic.Keys, pic.More, pic.UpTo}, nil
 		}
 		pause = c.pause(pause)
 		if err := r.Sleep(pause); err != nil {
@@ -54,8 +56,8 @@ func (c *Coordinator) Snapshot(r Registers, q Range) (Snapshot, error) {
 func (c *Coordinator) reveal(r Registers, pic *Picture) (bool, error) {
 	var at []int
 	var met []ID
-	for i := range pic.Cells {
-		if in := pic.Cells[i].Intent; in != nil {
+	for i := range pic.Keys {
+		if in := pic.Keys[i].Intent; in != nil {
 			at = append(at, i)
 			met = append(met, in.Txn)
 		}
@@ -69,17 +71,17 @@ func (c *Coordinator) reveal(r Registers, pic *Picture) (bool, error) {
 	}
 	settled := true
 	for i, n := range at {
-		cell := &pic.Cells[n]
+		cell := &pic.Keys[n]
 		switch states[i] {
-		case Committed:
-			cell.Cell = cell.Applied()
-		case Absent:
+		case register.Committed:
+			cell.Value = cell.Applied()
+		case register.Absent:
 			settled = false
 			if _, err := c.Read(r, cell.Key); err != nil { // removes an orphan
 				return false, err
 			}
 		default:
-			cell.Cell = cell.Old()
+			cell.Value = cell.Old()
 		}
 	}
 	return settled, nil
@@ -94,8 +96,8 @@ func (c *Coordinator) reveal(r Registers, pic *Picture) (bool, error) {
 // that were pending once more: had one of them committed between the reading of
 // its own status and of the next, the two would not be of one moment, and what
 // happened between could have been seen elsewhere.
-func (c *Coordinator) Decided(r Registers, ids []ID) ([]State, error) {
-	states := make([]State, len(ids))
+func (c *Coordinator) Decided(r Registers, ids []ID) ([]register.State, error) {
+	states := make([]register.State, len(ids))
 	first := map[ID]int{}
 	var ask []int // a place in ids for each transaction
 	for i, id := range ids {
@@ -107,7 +109,7 @@ func (c *Coordinator) Decided(r Registers, ids []ID) ([]State, error) {
 	}
 	read := func(nudge bool) error {
 		return r.Each(len(ask), func(n int) error {
-			st, err := r.Status(ids[ask[n]], nudge)
+			st, err := status(r, ids[ask[n]], nudge)
 			states[ask[n]] = st.State
 			return err
 		})
@@ -117,15 +119,15 @@ func (c *Coordinator) Decided(r Registers, ids []ID) ([]State, error) {
 		if err := read(false); err != nil {
 			return nil, err
 		}
-		ask = slices.DeleteFunc(ask, func(i int) bool { return states[i] != Pending })
+		ask = slices.DeleteFunc(ask, func(i int) bool { return states[i] != register.Pending })
 	}
 	if err := read(holds(ruleNudge)); err != nil {
 		return nil, err
 	}
 	if twice {
 		for _, i := range ask {
-			if states[i] != Pending {
-				states[i] = Absent
+			if states[i] != register.Pending {
+				states[i] = register.Absent
 			}
 		}
 	}

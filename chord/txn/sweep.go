@@ -1,5 +1,7 @@
 package txn
 
+import "github.com/chord-plugin/chord-plugin/chord/register"
+
 // Sweep finishes transactions that nobody finishes: given the IDs of statuses
 // that exist, again and again, it brings each to its end that this node has known
 // for longer than the timeout. It returns how many it left for later.
@@ -9,8 +11,8 @@ func (c *Coordinator) Sweep(r Registers, ids []ID) (left int, err error) {
 			left++
 			continue
 		}
-		st, err := r.Status(id, false)
-		if err == nil && st.State != Absent {
+		st, err := status(r, id, false)
+		if err == nil && st.State != register.Absent {
 			_, err = c.finish(r, id, st.Keys)
 		}
 		if err != nil {

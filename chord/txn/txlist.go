@@ -3,6 +3,8 @@ package txn
 import (
 	"slices"
 	"strings"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // Query asks for a list inside a transaction.
@@ -24,8 +26,8 @@ type Query struct {
 type Item struct {
 	Name   string
 	Folded bool
-	// Cell is what the transaction sees at a key; zero for a group.
-	Cell Cell
+	// Value is what the transaction sees at a key; zero for a group.
+	Value register.Value
 }
 
 // listPage is how many keys are scanned at a time where a limit is given.
@@ -55,7 +57,7 @@ func (q *Query) from() string {
 // List returns what the transaction sees under a prefix, sorted, and whether
 // there is more. Keys that others add there before the commit make it a conflict.
 func (tx *Tx) List(r Registers, q Query) (items []Item, more bool, err error) {
-	if err := tx.usable(r); err != nil {
+	if err := tx.reading(r, q.Prefix); err != nil {
 		return nil, false, err
 	}
 	scan := Range{Prefix: q.Prefix, After: q.from(), Values: q.Values}
@@ -65,7 +67,7 @@ func (tx *Tx) List(r Registers, q Query) (items []Item, more bool, err error) {
 	for {
 		snap, err := tx.c.Snapshot(r, scan)
 		if err != nil {
-			return nil, false, err
+			return nil, false, tx.doomed(err)
 		}
 		page, err := tx.scanned(scan, snap)
 		if err != nil {
@@ -83,7 +85,7 @@ func (tx *Tx) List(r Registers, q Query) (items []Item, more bool, err error) {
 			}
 			item := Item{Name: name, Folded: folded}
 			if !folded {
-				item.Cell = page[i].Cell
+				item.Value = page[i].Value
 			}
 			items = append(items, item)
 		}
@@ -95,38 +97,36 @@ func (tx *Tx) List(r Registers, q Query) (items []Item, more bool, err error) {
 }
 
 // scanned remembers a page and puts into it what the transaction wrote there.
-func (tx *Tx) scanned(q Range, snap Snapshot) ([]KeyCell, error) {
-	read := rangeRead{q: q, cells: make(map[string]Cell, len(snap.Cells))}
+func (tx *Tx) scanned(q Range, snap Snapshot) ([]KeyValue, error) {
+	read := rangeRead{q: q, keys: make(map[string]seen, len(snap.Keys))}
 	if snap.More {
 		read.q.UpTo = snap.UpTo
 	}
 	read.q.Limit, read.q.Values = 0, false
 	bytes := 0
-	for _, kc := range snap.Cells {
-		bytes += len(kc.Data)
-		cell := kc.Cell
-		cell.Data = nil
-		read.cells[kc.Key] = cell
+	for i := range snap.Keys {
+		bytes += len(snap.Keys[i].Data)
+		read.keys[snap.Keys[i].Key] = sight(&snap.Keys[i].Value)
 	}
 	tx.ranges = append(tx.ranges, read)
-	if err := tx.count(len(snap.Cells), bytes); err != nil {
+	if err := tx.count(len(snap.Keys), bytes); err != nil {
 		return nil, err
 	}
-	page, added := snap.Cells, []KeyCell(nil)
+	page, added := snap.Keys, []KeyValue(nil)
 	for key, w := range tx.writes {
 		if !read.q.holds(key) {
 			continue
 		}
-		i, ok := slices.BinarySearchFunc(page, key, func(kc KeyCell, key string) int { return strings.Compare(kc.Key, key) })
+		i, ok := slices.BinarySearchFunc(page, key, func(kv KeyValue, key string) int { return strings.Compare(kv.Key, key) })
 		if ok {
-			page[i].Cell = Cell{Content: w.Onto(page[i].Cell)}
+			page[i].Value = tx.leaves(&w, &page[i].Value)
 		} else {
-			added = append(added, KeyCell{key, Cell{Content: w.Onto(Cell{})}})
+			added = append(added, KeyValue{key, w.Leaves(&register.Value{})})
 		}
 	}
 	if len(added) > 0 {
 		page = append(page, added...)
-		slices.SortFunc(page, func(a, b KeyCell) int { return strings.Compare(a.Key, b.Key) })
+		slices.SortFunc(page, func(a, b KeyValue) int { return strings.Compare(a.Key, b.Key) })
 	}
 	return page, nil
 }
@@ -134,4 +134,13 @@ func (tx *Tx) scanned(q Range, snap Snapshot) ([]KeyCell, error) {
 // holds reports whether a key lies in the range.
 func (q *Range) holds(key string) bool {
 	return strings.HasPrefix(key, q.Prefix) && key > q.After && (q.UpTo == "" || key <= q.UpTo)
+}
+
+// leaves returns what the transaction sees of a key that it writes on top of v: in
+// an interactive one without the holder that the key keeps.
+func (tx *Tx) leaves(w *register.Change, v *register.Value) register.Value {
+	if tx.oneShot {
+		return w.Leaves(v)
+	}
+	return w.Leaves(&register.Value{})
 }

@@ -3,6 +3,8 @@ package txn
 import (
 	"maps"
 	"slices"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // validate checks that what the transaction read, and does not write, still is as
@@ -40,7 +42,7 @@ func (k *commit) validateKey(r Registers, key string) error {
 		if err != nil {
 			return unavailable(key, err)
 		}
-		if !k.couldBe(cell, k.tx.reads[key]) {
+		if !k.couldBe(&cell, k.sight(key)) {
 			return conflict(key, "the key changed since the transaction read it; try again")
 		}
 		if again, err := k.giveWay(r, key, cell.Intent); err != nil || !again {
@@ -52,14 +54,23 @@ func (k *commit) validateKey(r Registers, key string) error {
 
 // couldBe reports whether hosts see a cell as it was read before, or would once
 // the intent of another, which is to be settled now, is applied.
-func (k *commit) couldBe(cell, read Cell) bool {
-	return unchanged(read, cell) || cell.Intent != nil && cell.Intent.Txn != k.tx.id && unchanged(read, cell.Applied())
+func (k *commit) couldBe(v *register.Value, read seen) bool {
+	if read.still(v) || v.Intent == nil || v.Intent.Txn == k.tx.id {
+		return read.still(v)
+	}
+	applied := v.Applied()
+	return read.still(&applied)
+}
+
+func (k *commit) sight(key string) seen {
+	v := k.tx.reads[key]
+	return sight(&v)
 }
 
 // giveWay settles an intent of another at a key that was read: the younger of
 // the two aborts. It reports whether there was one, and the key must be looked at
 // again.
-func (k *commit) giveWay(r Registers, key string, in *Intent) (again bool, err error) {
+func (k *commit) giveWay(r Registers, key string, in *register.Intent) (again bool, err error) {
 	if in == nil || in.Txn == k.tx.id || !holds(ruleOthersIntents) {
 		return false, nil
 	}
@@ -70,7 +81,7 @@ func (k *commit) giveWay(r Registers, key string, in *Intent) (again bool, err e
 	if !settled {
 		return false, blocked(key, in.Txn)
 	}
-	if err := r.Resolve(key, over.Txn, over.Committed); err != nil {
+	if err := resolve(r, key, over); err != nil {
 		return false, unavailable(key, err)
 	}
 	return true, nil
@@ -86,8 +97,8 @@ func (k *commit) validateRange(r Registers, read *rangeRead) error {
 			return err
 		}
 		again := false
-		for i := range pic.Cells {
-			settled, err := k.giveWay(r, pic.Cells[i].Key, pic.Cells[i].Intent)
+		for i := range pic.Keys {
+			settled, err := k.giveWay(r, pic.Keys[i].Key, pic.Keys[i].Intent)
 			if err != nil {
 				return err
 			}
@@ -100,20 +111,20 @@ func (k *commit) validateRange(r Registers, read *rangeRead) error {
 	return conflict(read.q.Prefix, "transactions kept ending while the keys under this prefix were read; try again")
 }
 
-// compare returns a conflict unless each cell of a range, and each that is not
+// compare returns a conflict unless each key of a range, and each that is not
 // there, is as it was. That need not be so at one moment: all of it held between
 // the two times it was looked at.
-func (read *rangeRead) compare(pic *Picture, same func(cell, before Cell) bool) error {
-	missing := maps.Clone(read.cells)
-	for i := range pic.Cells {
-		kc := &pic.Cells[i]
-		if !same(kc.Cell, read.cells[kc.Key]) {
+func (read *rangeRead) compare(pic *Picture, same func(v *register.Value, before seen) bool) error {
+	missing := maps.Clone(read.keys)
+	for i := range pic.Keys {
+		kc := &pic.Keys[i]
+		if !same(&kc.Value, read.keys[kc.Key]) {
 			return conflict(kc.Key, "the key changed since the transaction listed it; try again")
 		}
 		delete(missing, kc.Key)
 	}
-	for key, cell := range missing {
-		if cell.Live {
+	for key, before := range missing {
+		if before.live {
 			return conflict(key, "the key was deleted since the transaction listed it; try again")
 		}
 	}
@@ -131,8 +142,9 @@ func (tx *Tx) confirm(r Registers) error {
 		keys = nil
 	}
 	err := r.Each(len(keys), func(i int) error {
-		cell, err := tx.c.read(r, keys[i], ID{}, false)
-		if err == nil && !unchanged(tx.reads[keys[i]], cell) {
+		cell, err := tx.c.read(r, keys[i], false)
+		before := tx.reads[keys[i]]
+		if err == nil && !sight(&before).still(&cell) {
 			err = conflict(keys[i], "the key changed since the transaction read it; try again")
 		}
 		return err
@@ -161,7 +173,7 @@ func (tx *Tx) confirmRange(r Registers, read *rangeRead) error {
 			return unavailable(read.q.Prefix, err)
 		}
 		if settled {
-			return read.compare(&pic, func(cell, before Cell) bool { return unchanged(before, cell) })
+			return read.compare(&pic, func(v *register.Value, before seen) bool { return before.still(v) })
 		}
 	}
 	return conflict(read.q.Prefix, "transactions kept ending while the keys under this prefix were read; try again")

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -41,14 +42,14 @@ func (r *run) seen(e *port, prefix string) (state, error) {
 	switch r.rng.IntN(4) {
 	case 0:
 		snap, err := e.n.c.Snapshot(e, txn.Range{Prefix: prefix, Values: true})
-		for i := range snap.Cells {
-			s[snap.Cells[i].Key] = number(&snap.Cells[i].Cell)
+		for i := range snap.Keys {
+			s[snap.Keys[i].Key] = number(&snap.Keys[i].Value)
 		}
 		return s, err
 	case 1:
 		results, err := e.n.c.Run(e, nil, []txn.Op{{Verb: txn.GetTree, Key: prefix}})
 		for i := range results {
-			s[results[i].Key] = number(&results[i].Cell)
+			s[results[i].Key] = number(&results[i].Value)
 		}
 		return s, err
 	case 2:
@@ -58,7 +59,7 @@ func (r *run) seen(e *port, prefix string) (state, error) {
 		}
 		results, err := e.n.c.Run(e, nil, ops)
 		for i := range results {
-			s[results[i].Key] = number(&results[i].Cell)
+			s[results[i].Key] = number(&results[i].Value)
 		}
 		return s, err
 	}
@@ -92,7 +93,7 @@ func TestBank(t *testing.T) {
 		for i := range 2 + r.rng.IntN(4) {
 			key := fmt.Sprintf("account/%d", i)
 			r.keys = append(r.keys, key)
-			r.write(r.nodes[0], key, txn.ID{}, txn.Write{Content: txn.Content{Live: true, Data: data(each)}})
+			r.world.change(r.nodes[0], key, register.Change{Kind: register.Put, Data: data(each)})
 		}
 		return func(e *port, _ **operation) error {
 			if r.chance(0.4) {
@@ -132,7 +133,7 @@ func transfer(e *port, from, to string, amount int) error {
 		if err != nil {
 			return err
 		}
-		if err := tx.Put(e, m.key, data(number(&cell)+m.by), 0); err != nil {
+		if err := tx.Put(e, m.key, data(number(&cell)+m.by), 0, 0); err != nil {
 			return err
 		}
 	}
@@ -159,7 +160,7 @@ func TestWriteSkew(t *testing.T) {
 	scenario(t, 150, func(r *run) func(e *port, o **operation) error {
 		r.keys = []string{"call/0", "call/1"}
 		for _, key := range r.keys {
-			r.write(r.nodes[0], key, txn.ID{}, txn.Write{Content: txn.Content{Live: true, Data: data(1)}})
+			r.world.change(r.nodes[0], key, register.Change{Kind: register.Put, Data: data(1)})
 		}
 		return func(e *port, _ **operation) error {
 			x := r.rng.Float64()
@@ -190,11 +191,11 @@ func TestWriteSkew(t *testing.T) {
 				return nil
 			}
 			// One leaves; the second write makes it more than a change of one register.
-			if err := tx.Put(e, r.key(), data(0), 0); err != nil {
+			if err := tx.Put(e, r.key(), data(0), 0, 0); err != nil {
 				return err
 			}
 			if r.chance(0.5) {
-				if err := tx.Put(e, fmt.Sprintf("log/%d", r.rng.IntN(3)), data(1), 0); err != nil {
+				if err := tx.Put(e, fmt.Sprintf("log/%d", r.rng.IntN(3)), data(1), 0, 0); err != nil {
 					return err
 				}
 			}
@@ -234,7 +235,7 @@ func TestPhantoms(t *testing.T) {
 				if len(items) >= 3 {
 					return nil
 				}
-				if err := tx.Put(e, r.key(), data(1), 0); err != nil {
+				if err := tx.Put(e, r.key(), data(1), 0, 0); err != nil {
 					return err
 				}
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -142,15 +143,15 @@ func (r *run) prefix() string {
 
 func data(v int) []byte { return []byte(strconv.Itoa(v)) }
 
-func number(c *txn.Cell) int {
-	if !c.Live {
+func number(v *register.Value) int {
+	if !v.Live {
 		return 0
 	}
-	v, err := strconv.Atoi(string(c.Data))
+	n, err := strconv.Atoi(string(v.Data))
 	if err != nil {
 		panic(err)
 	}
-	return v
+	return n
 }
 
 // operate does one operation. What it may do is noted in *o before anything can
@@ -181,14 +182,14 @@ func (r *run) get(e *port, o **operation) error {
 
 func (r *run) change(e *port, o **operation) error {
 	st := step{verb: txn.Set, key: r.key(), val: r.value()}
-	w := txn.Write{Content: txn.Content{Live: true, Data: data(st.val)}, KeepLock: true}
+	c := register.Change{Kind: register.Put, Data: data(st.val)}
 	if r.chance(0.3) {
-		st.verb, st.val, w = txn.Delete, 0, txn.Write{}
+		st.verb, st.val, c = txn.Delete, 0, register.Change{Kind: register.Delete}
 	}
 	*o = &operation{steps: []step{st}}
-	a, err := e.n.c.Write(e, st.key, w)
-	if err == nil {
-		r.saw(st.key, a.Index, st.val)
+	res, err := e.n.c.Change(e, st.key, c)
+	if err == nil && c.Kind == register.Put {
+		r.saw(st.key, res.Index, st.val)
 	}
 	return err
 }
@@ -200,10 +201,10 @@ func (r *run) list(e *port, o **operation, prefix string) error {
 	}
 	r.stats.Lists++
 	s := state{}
-	for i := range snap.Cells {
-		kc := &snap.Cells[i]
-		r.saw(kc.Key, kc.Index(), number(&kc.Cell))
-		s[kc.Key] = number(&kc.Cell)
+	for i := range snap.Keys {
+		kv := &snap.Keys[i]
+		r.saw(kv.Key, kv.Index(), number(&kv.Value))
+		s[kv.Key] = number(&kv.Value)
 	}
 	*o = &operation{steps: []step{{verb: txn.GetTree, key: prefix, saw: listed(s, prefix)}}}
 	return nil
@@ -249,15 +250,15 @@ func (r *run) oneShot(e *port, o **operation) error {
 		res := &results[i]
 		st := &op.steps[res.Op]
 		switch st.verb {
-		case txn.Set, txn.CAS:
+		case txn.Set, txn.CAS, txn.CheckIndex:
 			continue
 		case txn.GetTree:
-			trees[res.Op][res.Key] = number(&res.Cell)
+			trees[res.Op][res.Key] = number(&res.Value)
 		default:
-			st.saw = fmt.Sprint(number(&res.Cell))
+			st.saw = fmt.Sprint(number(&res.Value))
 		}
-		if written := op.lastWrite(res.Key); written == nil || res.Cell.Index() == 0 || *written == number(&res.Cell) {
-			r.saw(res.Key, res.Cell.Index(), number(&res.Cell))
+		if written := op.lastWrite(res.Key); written == nil || res.Value.Index() == 0 || *written == number(&res.Value) {
+			r.saw(res.Key, res.Value.Index(), number(&res.Value))
 		}
 	}
 	for i, s := range trees {
@@ -312,12 +313,12 @@ func (r *run) interactive(e *port, o **operation) error {
 			}
 			s := state{}
 			for _, item := range items {
-				s[item.Name] = number(&item.Cell)
+				s[item.Name] = number(&item.Value)
 			}
 			op.steps = append(op.steps, step{verb: txn.GetTree, key: prefix, saw: listed(s, prefix)})
 		case x < 0.9:
 			st := step{verb: txn.Set, key: r.key(), val: r.value()}
-			if err := tx.Put(e, st.key, data(st.val), 0); err != nil {
+			if err := tx.Put(e, st.key, data(st.val), 0, 0); err != nil {
 				return err
 			}
 			op.steps, wrote[st.key] = append(op.steps, st), st.val
@@ -330,10 +331,10 @@ func (r *run) interactive(e *port, o **operation) error {
 		}
 	}
 	*o = op
-	versions, err := tx.Commit(e)
+	after, err := tx.Commit(e)
 	if err == nil {
-		for key, v := range versions {
-			r.saw(key, v.Modify, wrote[key])
+		for key, v := range after {
+			r.saw(key, v.Index(), wrote[key])
 		}
 	}
 	return err

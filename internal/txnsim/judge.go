@@ -95,7 +95,7 @@ func (o *operation) run(s state) (after state, faults []int, match bool) {
 				after[st.key] = 0
 			}
 		case txn.CheckIndex:
-			ok = have == st.want
+			ok = have == st.want && have != 0
 		case txn.CheckNotExists:
 			ok = have == 0
 		case txn.Get, txn.GetOrEmpty:

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -27,7 +28,7 @@ func TestDisjointWritersNeverConflict(t *testing.T) {
 			return err
 		}
 		for i := range 3 {
-			if err := tx.Put(e, fmt.Sprintf("%s%d", prefix, len(items)+i), data(i), 0); err != nil {
+			if err := tx.Put(e, fmt.Sprintf("%s%d", prefix, len(items)+i), data(i), 0, 0); err != nil {
 				return err
 			}
 		}
@@ -107,7 +108,7 @@ func TestDeadCoordinator(t *testing.T) {
 			}
 			began := r.now
 			for _, key := range []string{"a", "b"} {
-				if _, writeErr := other.n.c.Write(other, key, txn.Write{Content: txn.Content{Live: true, Data: data(7)}}); writeErr != nil {
+				if _, writeErr := other.n.c.Change(other, key, register.Change{Kind: register.Put, Data: data(7)}); writeErr != nil {
 					err = writeErr
 				}
 			}
@@ -147,26 +148,12 @@ func (m *mortal) step() {
 	}
 }
 
-func (m *mortal) Read(key string) (txn.Cell, error) { defer m.step(); return m.port.Read(key) }
+func (m *mortal) Read(key string) (register.Value, error) { defer m.step(); return m.port.Read(key) }
 
-func (m *mortal) Place(key string, id txn.ID, w txn.Write) (txn.Answer, error) {
+func (m *mortal) Change(key string, c register.Change) (register.Result, error) {
 	defer m.step()
-	return m.port.Place(key, id, w)
+	return m.port.Change(key, c)
 }
-
-func (m *mortal) Resolve(key string, id txn.ID, commit bool) error {
-	defer m.step()
-	return m.port.Resolve(key, id, commit)
-}
-
-func (m *mortal) Create(id txn.ID, st txn.Status) error { defer m.step(); return m.port.Create(id, st) }
-
-func (m *mortal) Commit(id txn.ID, nudges uint64) (txn.Status, error) {
-	defer m.step()
-	return m.port.Commit(id, nudges)
-}
-
-func (m *mortal) Forget(id txn.ID) error { defer m.step(); return m.port.Forget(id) }
 
 func (m *mortal) Later(do func(r txn.Registers)) {
 	m.port.Later(func(txn.Registers) { do(m) })

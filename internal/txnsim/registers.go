@@ -81,73 +81,14 @@ func (e *port) call(writes bool, op func()) error {
 	return nil
 }
 
-func (e *port) Read(key string) (c txn.Cell, err error) {
-	err = e.call(false, func() { c = e.w.cells[key] })
-	return c, err
+func (e *port) Read(key string) (v register.Value, err error) {
+	err = e.call(false, func() { v = e.w.held[key] })
+	return v, err
 }
 
-func (e *port) Write(key string, wr txn.Write) (a txn.Answer, err error) {
-	err = e.call(true, func() { a = e.w.write(e.n, key, txn.ID{}, wr) })
-	return a, err
-}
-
-func (e *port) Place(key string, id txn.ID, wr txn.Write) (a txn.Answer, err error) {
-	err = e.call(true, func() { a = e.w.write(e.n, key, id, wr) })
-	return a, err
-}
-
-func (e *port) Resolve(key string, id txn.ID, commit bool) error {
-	return e.call(true, func() { e.w.resolve(key, id, commit) })
-}
-
-func (e *port) Create(id txn.ID, st txn.Status) error {
-	return e.call(true, func() {
-		if _, ok := e.w.statuses[id]; !ok {
-			e.w.statuses[id] = st
-		}
-	})
-}
-
-func (e *port) Status(id txn.ID, nudge bool) (st txn.Status, err error) {
-	err = e.call(nudge, func() {
-		st = e.w.statuses[id]
-		if nudge && st.State == txn.Pending && st.Validates {
-			e.w.stats.Nudges++
-			st.Nudges++
-			e.w.statuses[id] = st
-		}
-	})
-	return st, err
-}
-
-func (e *port) Commit(id txn.ID, nudges uint64) (st txn.Status, err error) {
-	err = e.call(true, func() {
-		st = e.w.statuses[id]
-		switch {
-		case st.State == txn.Pending && st.Nudges == nudges:
-			st.State = txn.Committed
-			e.w.statuses[id] = st
-			e.w.stats.Commits++
-		case st.State == txn.Pending:
-			e.w.stats.Revalidations++
-		}
-	})
-	return st, err
-}
-
-func (e *port) Abort(id, by txn.ID) (st txn.Status, err error) {
-	err = e.call(true, func() {
-		if st = e.w.statuses[id]; st.State == txn.Pending {
-			st.State, st.By = txn.Aborted, by
-			e.w.statuses[id] = st
-			e.w.stats.Pushes++
-		}
-	})
-	return st, err
-}
-
-func (e *port) Forget(id txn.ID) error {
-	return e.call(true, func() { delete(e.w.statuses, id) })
+func (e *port) Change(key string, c register.Change) (res register.Result, err error) {
+	err = e.call(true, func() { res = e.w.change(e.n, key, c) })
+	return res, err
 }
 
 // Scan asks each member for what it holds, each at a moment of its own.
@@ -158,22 +99,22 @@ func (e *port) Scan(q txn.Range) (txn.Picture, error) {
 	err := e.Each(members, func(m int) error {
 		return e.call(false, func() {
 			at[m] = w.changes
-			for _, key := range slices.Sorted(maps.Keys(w.cells)) {
+			for _, key := range slices.Sorted(maps.Keys(w.held)) {
 				if w.holder[key] == m && within(q, key) {
-					pic.Cells = append(pic.Cells, txn.KeyCell{Key: key, Cell: w.cells[key]})
+					pic.Keys = append(pic.Keys, txn.KeyValue{Key: key, Value: w.held[key]})
 				}
 			}
 		})
 	})
-	slices.SortFunc(pic.Cells, func(a, b txn.KeyCell) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(pic.Keys, func(a, b txn.KeyValue) int { return strings.Compare(a.Key, b.Key) })
 	if q.Limit > 0 {
 		live := 0
-		for i, kc := range pic.Cells {
-			if kc.Live || kc.Intent != nil {
+		for i, kv := range pic.Keys {
+			if kv.Live || kv.Intent != nil {
 				live++
 			}
-			if live == q.Limit && i+1 < len(pic.Cells) {
-				pic.More, pic.UpTo, pic.Cells = true, kc.Key, pic.Cells[:i+1]
+			if live == q.Limit && i+1 < len(pic.Keys) {
+				pic.More, pic.UpTo, pic.Keys = true, kv.Key, pic.Keys[:i+1]
 				break
 			}
 		}
@@ -197,9 +138,9 @@ func (e *port) Scan(q txn.Range) (txn.Picture, error) {
 	return pic, err
 }
 
-// within reports whether a key lies in a range.
+// within reports whether a key of a host lies in a range.
 func within(q txn.Range, key string) bool {
-	return strings.HasPrefix(key, q.Prefix) && key > q.After && (q.UpTo == "" || key <= q.UpTo)
+	return key[0] != 0 && strings.HasPrefix(key, q.Prefix) && key > q.After && (q.UpTo == "" || key <= q.UpTo)
 }
 
 // NewID issues ballots by the node's clock, which never issues one twice.

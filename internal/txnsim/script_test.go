@@ -6,6 +6,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -17,12 +18,20 @@ type between struct {
 	before func()
 }
 
-func (b *between) Status(id txn.ID, nudge bool) (txn.Status, error) {
-	if do := b.before; do != nil && id == b.id {
+func (b *between) Read(key string) (register.Value, error) {
+	if do := b.before; do != nil && key == b.id.Key() {
 		b.before = nil
 		do()
 	}
-	return b.port.Status(id, nudge)
+	return b.port.Read(key)
+}
+
+func (b *between) Change(key string, c register.Change) (register.Result, error) {
+	if do := b.before; do != nil && key == b.id.Key() {
+		b.before = nil
+		do()
+	}
+	return b.port.Change(key, c)
 }
 
 // listOfTwoMoments is a schedule: two transactions that each write a key under a/
@@ -58,8 +67,9 @@ func listOfTwoMoments() error {
 		note(3, call, step{verb: txn.GetOrEmpty, key: key, saw: want})
 	}
 	commit := func(i int) {
-		if st, commitErr := e.Commit(ids[i], 0); commitErr != nil || st.State != txn.Committed {
-			fail("transaction %d: %v: %v", i, st, commitErr)
+		res, commitErr := e.Change(ids[i].Key(), register.Change{Kind: register.Commit})
+		if commitErr != nil || r.statusAt(&res.Value).State != register.Committed {
+			fail("transaction %d: %v: %v", i, res, commitErr)
 		}
 		note(i, 0, step{verb: txn.Set, key: fmt.Sprintf("a/%d", i), val: 1 + i}, step{verb: txn.Set, key: fmt.Sprintf("b/%d", i), val: 1 + i})
 	}
@@ -68,9 +78,10 @@ func listOfTwoMoments() error {
 			start, _ := e.NewID()
 			ids = append(ids, txn.ID{Start: start})
 			keys := []string{fmt.Sprintf("a/%d", i), fmt.Sprintf("b/%d", i)}
-			_ = e.Create(ids[i], txn.Status{State: txn.Pending, Keys: keys})
+			st := register.Status{State: register.Pending, Keys: keys}
+			_, _ = e.Change(ids[i].Key(), register.Change{Kind: register.Put, Data: register.AppendStatus(nil, &st)})
 			for _, key := range keys {
-				_, _ = e.Place(key, ids[i], txn.Write{Content: txn.Content{Live: true, Data: data(1 + i)}})
+				_, _ = e.Change(key, register.Change{Kind: register.Place, Txn: ids[i], Data: data(1 + i)})
 			}
 		}
 		call := int64(r.now)
@@ -82,8 +93,8 @@ func listOfTwoMoments() error {
 			fail("the list: %v", listErr)
 		}
 		s := state{}
-		for i := range snap.Cells {
-			s[snap.Cells[i].Key] = number(&snap.Cells[i].Cell)
+		for i := range snap.Keys {
+			s[snap.Keys[i].Key] = number(&snap.Keys[i].Value)
 		}
 		note(4, call, step{verb: txn.GetTree, key: "a/", saw: listed(s, "a/")})
 	}, func() {})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -70,9 +71,11 @@ func (r *run) sweep(n *node) {
 
 // pending lists the statuses, in their order.
 func (r *run) pending() []txn.ID {
-	ids := make([]txn.ID, 0, len(r.statuses))
-	for id := range r.statuses {
-		ids = append(ids, id)
+	var ids []txn.ID
+	for key, v := range r.held {
+		if id, ok := register.ParseTxnKey(key); ok && v.Live {
+			ids = append(ids, id)
+		}
 	}
 	slices.SortFunc(ids, txn.ID.Compare)
 	return ids
@@ -92,8 +95,9 @@ func (r *run) finale() error {
 		return fmt.Errorf("%d clients have not ended", r.active)
 	}
 	r.run(max(r.now, r.until+4*latest)+2*r.cfg.Timeout+backgroundTime, func() bool { return false })
-	for id, st := range r.statuses {
-		return fmt.Errorf("the status of %v is still there: %+v", id, st)
+	for _, id := range r.pending() {
+		v := r.held[id.Key()]
+		return fmt.Errorf("the status of %v is still there: %+v", id, r.statusAt(&v))
 	}
 	for _, key := range r.keys {
 		p := r.process(func() {})
@@ -105,7 +109,7 @@ func (r *run) finale() error {
 		if err != nil || len(p.routines) > 0 {
 			return fmt.Errorf("reading key %q in the end: %v", key, err)
 		}
-		if in := r.cells[key].Intent; in != nil {
+		if in := r.held[key].Intent; in != nil {
 			return fmt.Errorf("key %q still has the intent %+v", key, in)
 		}
 	}

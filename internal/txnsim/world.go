@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -19,8 +21,7 @@ type world struct {
 	dying   float64 // how likely a process dies at a call
 	current *routine
 
-	cells    map[string]txn.Cell
-	statuses map[txn.ID]txn.Status
+	held map[string]register.Value
 	// changed says when a key last changed, counted in changes; last is the highest
 	// stamp that a key ever had, diedAt when it became a tombstone.
 	changed map[string]int
@@ -67,7 +68,7 @@ func (s *Stats) Add(o Stats) {
 
 func newWorld(seed uint64) *world {
 	w := &world{
-		kernel: kernel{rng: rand.New(rand.NewPCG(seed, 7))}, cells: map[string]txn.Cell{}, statuses: map[txn.ID]txn.Status{},
+		kernel: kernel{rng: rand.New(rand.NewPCG(seed, 7))}, held: map[string]register.Value{},
 		changed: map[string]int{}, last: map[string]uint64{}, diedAt: map[string]time.Duration{}, holder: map[string]int{},
 	}
 	w.cfg = txn.Config{
@@ -93,25 +94,12 @@ func (w *world) restart(n int) {
 
 // forgetTombstones forgets those that are as old as registers keep them.
 func (w *world) forgetTombstones() {
-	for _, key := range slices.Sorted(maps.Keys(w.cells)) {
-		if c := w.cells[key]; !c.Live && c.Intent == nil && w.now-w.diedAt[key] > w.cfg.Life+w.cfg.Timeout {
-			delete(w.cells, key)
+	for _, key := range slices.Sorted(maps.Keys(w.held)) {
+		if v := w.held[key]; v.IsTombstone() && w.now-w.diedAt[key] > w.cfg.Life+w.cfg.Timeout {
+			delete(w.held, key)
 		}
 	}
 	w.after(20*time.Millisecond, w.forgetTombstones)
-}
-
-// put stores a cell.
-func (w *world) put(key string, c txn.Cell) {
-	if w.cells[key].Live && !c.Live {
-		w.diedAt[key] = w.now
-	}
-	w.changes++
-	w.changed[key] = w.changes
-	w.cells[key] = c
-	if _, ok := w.holder[key]; !ok {
-		w.holder[key] = w.rng.IntN(members)
-	}
 }
 
 // stamp returns a timestamp for a change of a key, by the clock of a node.
@@ -121,40 +109,52 @@ func (w *world) stamp(n *node, key string) uint64 {
 	return s
 }
 
-// write is a change of a key, or the placing of an intent.
-func (w *world) write(n *node, key string, id txn.ID, wr txn.Write) txn.Answer {
-	was := w.cells[key]
-	c := was.Without(wr.Over)
-	switch {
-	case c.Intent != nil && c.Intent.Txn == id && !id.IsZero():
-		next := c.Applied()
-		return txn.Answer{Outcome: txn.Done, Index: next.Index(), Create: next.Create}
-	case c.Intent != nil:
-		return txn.Answer{Outcome: txn.Held, By: c.Intent.Txn}
-	case wr.If && c.Index() != wr.Index:
-		return txn.Answer{Outcome: txn.Refused, Index: c.Index()}
+// change applies a change to a register, as an owner of the key does.
+func (w *world) change(n *node, key string, c register.Change) register.Result {
+	cur := w.held[key]
+	stamp := w.stamp(n, key)
+	who := register.Ballot{Time: stamp, Node: ring.Node(n.number + 1)}
+	next, changed, res := c.Apply(cur, register.Past{Write: who, Op: who})
+	w.count(&c, &cur, changed)
+	if !changed {
+		return res
 	}
-	c.Intent = &txn.Intent{Txn: id, New: wr.Onto(c), Guard: wr.Guard, Stamp: w.stamp(n, key)}
-	next := c.Applied()
-	if !id.IsZero() {
-		w.put(key, c)
-	} else if next.Stamp != was.Stamp || was.Intent != nil {
-		w.put(key, next)
+	next.Lineage = next.Lineage[:1] // nobody here asks for the past
+	if cur.Live && next.IsTombstone() {
+		w.diedAt[key] = w.now
 	}
-	return txn.Answer{Outcome: txn.Done, Index: next.Index(), Create: next.Create}
+	w.changes++
+	w.changed[key] = w.changes
+	w.held[key] = next
+	if _, ok := w.holder[key]; !ok {
+		w.holder[key] = w.rng.IntN(members)
+	}
+	return res
 }
 
-func (w *world) resolve(key string, id txn.ID, commit bool) {
-	c := w.cells[key]
-	if c.Intent == nil || c.Intent.Txn != id {
-		return
+// count counts what is worth knowing of a change.
+func (w *world) count(c *register.Change, cur *register.Value, changed bool) {
+	switch {
+	case c.Kind == register.Commit && !changed && w.statusAt(cur).State == register.Pending:
+		w.stats.Revalidations++
+	case !changed:
+	case c.Kind == register.Nudge:
+		w.stats.Nudges++
+	case c.Kind == register.Commit:
+		w.stats.Commits++
+	case c.Kind == register.Abort:
+		w.stats.Pushes++
+	case c.Kind == register.Resolve && !c.Over.Committed:
+		if status := w.held[c.Over.Txn.Key()]; !status.Live {
+			w.stats.Orphans++
+		}
 	}
-	if commit {
-		w.put(key, c.Applied())
-		return
+}
+
+func (w *world) statusAt(v *register.Value) register.Status {
+	s, err := register.StatusOf(v)
+	if err != nil {
+		panic(err)
 	}
-	if w.statuses[id].State == txn.Absent {
-		w.stats.Orphans++
-	}
-	w.put(key, c.Old())
+	return s
 }
