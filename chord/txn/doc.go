@@ -1,12 +1,12 @@
 // Package txn makes transactions and atomic lists out of registers that each
 // change by themselves.
 //
-// It follows ScalarDB's Consensus Commit (Yamada et al., VLDB 2023, section 4),
+// It follows ScalarDB's Consensus Commit (Yamada et al., VLDB 2023),
 // itself after Cherry Garcia (Dey et al., ICDE 2015): writes are buffered; each
 // written key gets an intent beside its old value; one register, the
 // transaction's status, decides for all of them; whoever meets an intent reads
 // the status and finishes what it says. Conflicts are settled by age
-// (wound-wait; Rosenkrantz et al. 1978, section 3). To commit is to
+// (wound-wait; Rosenkrantz et al. 1978). To commit is to
 //
 //  1. create the status PENDING, with the written keys;
 //  2. place the intents, each a conditional change;

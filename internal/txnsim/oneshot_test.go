@@ -328,3 +328,28 @@ func (r *restless) Scan(q txn.Range) (txn.Picture, error) {
 	pic.Still = func() (bool, error) { return false, nil }
 	return pic, err
 }
+
+// ending is a session that is alive so many times.
+type ending struct{ left *int }
+
+func (s ending) Alive(string) (bool, error)        { *s.left--; return *s.left >= 0, nil }
+func (s ending) Free(string, string) (bool, error) { return true, nil }
+
+// TestSessionEndsMeanwhile: a session that ends before the commit point takes its
+// lock with it, and all else that the transaction would have done.
+func TestSessionEndsMeanwhile(t *testing.T) {
+	calm(t, func(e *port) {
+		for left := range 3 {
+			n := left
+			key := fmt.Sprint("k", left)
+			_, err := e.n.c.Run(e, ending{&n}, []txn.Op{{Verb: txn.Lock, Key: key, Session: "s"}, {Verb: txn.Set, Key: key + "/2"}})
+			var failed *txn.Failed
+			if left < 2 && (!errors.As(err, &failed) || failed.Errors[0].Fault != txn.FaultSession) || left == 2 && err != nil {
+				t.Errorf("alive %d times: %v", left, err)
+			}
+			if v, err := e.n.c.Read(e, key+"/2"); v.Live != (left == 2) || err != nil {
+				t.Errorf("alive %d times: %+v, %v", left, v, err)
+			}
+		}
+	})
+}
