@@ -4,14 +4,15 @@ GO       ?= go
 BIN      := bin/chord-plugin
 SEEDS    ?= 2000
 SEED     ?= 1
+MINUTES  ?= 10
 FUZZTIME ?= 10s
 COUNT    ?= 3
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build run test test-race sim bench integration fuzz lint generate verify clean
+.PHONY: help build run test test-race sim bench bench-reshape soak integration fuzz lint generate verify clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/chord-plugin
 	$(GO) build -o $(BIN) ./cmd/chord-plugin
@@ -34,6 +35,13 @@ sim: ## SEEDS=n simulated runs from SEED
 
 bench: ## operations, frames, commits and hashes: time and allocations, COUNT times each
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./chord ./chord/ring ./chord/store ./mesh
+
+bench-reshape: build ## p50 and p99 at rest and while 100,000 keys of 1 KiB move to a new member
+	@$(GO) build -o bin/move ./integration/move
+	@bin/move -bin $(BIN)
+
+soak: build ## MINUTES=n of joins, leaves, kills, freezes, cuts and wipes at random; SEED=n repeats the schedule
+	$(GO) test -timeout 0 -count 1 -v -run TestSoak ./integration/soak -args -minutes=$(MINUTES) -seed=$(SEED) -binary=$(abspath $(BIN))
 
 integration: build ## real processes: kills, freezes, partitions
 	$(GO) test -count 1 -timeout 10m -v ./integration/...

@@ -103,7 +103,16 @@ func (r *reshaper) begin(conf *ring.Configuration, turn bool) error {
 		return err
 	}
 	if gone := r.gone.members(&conf.New); len(gone) > conf.New.Faults() {
-		return fmt.Errorf("a change of the ring waits for %s: they are gone, and more than the ring can do without; start them, or see remove -force", strings.Join(memberNames(gone), ", "))
+		return fmt.Errorf("a change of the ring waits for %s: more are gone than the ring can do without; start them, or see remove -force", strings.Join(memberNames(gone), ", "))
+	}
+	if gone := r.gone.members(&next.New); len(gone) > next.New.Faults() {
+		return fmt.Errorf("the change would leave a ring of %d that cannot do without %s, which are gone; start them, or remove them too", len(next.New.Members), strings.Join(memberNames(gone), ", "))
+	}
+	for id, p := range r.node.askProgress(r.node.ctx, conf) {
+		// One that has still to drop what it no longer owns could not follow.
+		if m, _ := conf.Member(id); p.Epoch != conf.Epoch || !p.Clean {
+			return fmt.Errorf("the next change of the ring waits until %q has dropped what it no longer owns", m.Name)
+		}
 	}
 	r.node.log.Info("begins a change of the ring", "epoch", next.Epoch, "joining", memberNames(plan.Join), "leaving", r.names(conf, plan.Remove))
 	if err := r.propose(conf, next); err != nil {
@@ -207,9 +216,11 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 		switch {
 		case joins && (gone > joinerGone || r.stalls(m.ID)):
 			r.node.log.Warn("a member that was to join does not get on: the change is undone", "member", m.Name, "epoch", conf.Epoch)
-			return r.propose(conf, conf.Finish(true))
-		case gone > goneForNow:
+			return r.undo(conf)
+		case gone > goneForNow && !joins:
 			lost = append(lost, m.Name)
+		case ok && !joins && r.stalls(m.ID):
+			lost = append(lost, m.Name) // there, but it does not get on; anti-entropy will see to it
 		default:
 			waiting = append(waiting, m.Name)
 		}
@@ -218,7 +229,7 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 	case len(waiting) > 0:
 		return fmt.Errorf("epoch %d waits until %s have what they are to own", conf.Epoch, strings.Join(sorted(waiting), ", "))
 	case !ok:
-		return fmt.Errorf("epoch %d waits for %s, which are gone and more than the ring can do without; start them, or see remove -force", conf.Epoch, strings.Join(sorted(lost), ", "))
+		return fmt.Errorf("epoch %d waits for %s: more are gone than the ring can do without; start them, or see remove -force", conf.Epoch, strings.Join(sorted(lost), ", "))
 	}
 	return r.propose(conf, conf.Finish(false))
 }
@@ -227,13 +238,13 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 func (r *reshaper) stalls(id ring.ID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var keys uint64
+	var work uint64
 	if p := r.last[id]; p != nil {
-		keys = p.Sync.Keys
+		work = p.Work
 	}
 	m, ok := r.moved[id]
-	if !ok || m.keys != keys {
-		r.moved[id] = movement{keys, time.Now()}
+	if !ok || m.work != work {
+		r.moved[id] = movement{work, time.Now()}
 		return false
 	}
 	return time.Since(m.at) > joinerStalls
@@ -318,6 +329,9 @@ func (r *reshaper) onChangeRing(req *changeRequest) error {
 		j, known := r.joins[m.ID]
 		if !known {
 			j.first = time.Now()
+		}
+		if b := r.backoff[m.Name]; time.Now().Before(b.until) {
+			return fmt.Errorf("%q was to join and did not get through; it may try again in %v", m.Name, time.Until(b.until).Round(time.Second))
 		}
 		j.member, j.last = m, time.Now()
 		r.joins[m.ID] = j

@@ -69,8 +69,8 @@ type Config struct {
 	// ReapAfter is how long a member may be gone before it is taken out of the ring;
 	// 0 is 10 minutes, negative is never.
 	ReapAfter time.Duration
-	// SyncRate is how many bytes a second a member copies at most of what it is to
-	// own when the ring changes; 0 is 32 MiB.
+	// SyncRate is how many bytes a second a member copies of what it is to own when
+	// the ring changes; 0 is as many as callers hardly feel.
 	SyncRate int
 	// RepairRate is the same for the comparison of copies that always goes on; 0 is
 	// 4 MiB.
@@ -119,9 +119,6 @@ func (c *Config) setDefaults() error {
 	if c.forgetAge == 0 {
 		c.forgetAge = defaultForgetAge
 	}
-	if c.SyncRate == 0 {
-		c.SyncRate = 32 << 20
-	}
 	if c.RepairRate == 0 {
 		c.RepairRate = 4 << 20
 	}
@@ -147,7 +144,7 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("replicas: it is %d; allowed are 1 to %d", c.Replicas, ring.MaxReplicas)
 	case c.Tokens < 0 || c.Tokens > ring.MaxTokens:
 		return fmt.Errorf("tokens: it is %d; allowed are 1 to %d", c.Tokens, ring.MaxTokens)
-	case c.SyncRate < minRate || c.RepairRate < minRate:
+	case c.SyncRate != 0 && c.SyncRate < minRate || c.RepairRate < minRate:
 		return fmt.Errorf("sync_rate, repair_rate: they are %d and %d bytes a second; allowed are %d and more", c.SyncRate, c.RepairRate, minRate)
 	case c.MaxValueSize < 1 || c.MaxValueSize > maxMaxValueSize:
 		return fmt.Errorf("max_value_size: it is %d; allowed are 1 to %d bytes", c.MaxValueSize, maxMaxValueSize)

@@ -3,6 +3,7 @@ package chord
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -13,9 +14,9 @@ import (
 // copier takes cells that other members hold into this node's shards, at a
 // bounded rate.
 type copier struct {
-	node  *Node
-	st    *ringState
-	limit *rate.Limiter // of bytes
+	node *Node
+	st   *ringState
+	pace *pace
 	// copied is told of each page.
 	copied func(keys, bytes int)
 }
@@ -24,10 +25,51 @@ type copier struct {
 // both ends.
 const noteBytes = 64
 
-// newLimiter makes a limiter of bytes per second. Its burst is a tenth of a
+// pace keeps copying from being felt by callers. With a rate it is that; without,
+// whoever copies rests for some times as long as the work took, so that it takes
+// the same small part of a slow machine as of a fast one.
+type pace struct {
+	limit *rate.Limiter // nil: by resting
+	since time.Time     // when the work began
+}
+
+const (
+	// restFor is how many times as long as the work a rest is, and maxRest its bound:
+	// who was waited for in vain was no work.
+	restFor = 6
+	maxRest = 250 * time.Millisecond
+)
+
+// newPace makes a pace of bytes per second; 0 rests.
+func newPace(bytesPerSecond int) *pace {
+	p := &pace{since: time.Now()}
+	if bytesPerSecond > 0 {
+		p.limit = newLimiter(bytesPerSecond)
+	}
+	return p
+}
+
+// spend is called after each part of the work, with the bytes that it moved. It is
+// not for several goroutines at a time.
+func (p *pace) spend(ctx context.Context, n int) error {
+	if p.limit != nil {
+		return spend(ctx, p.limit, n)
+	}
+	rest := time.NewTimer(min(restFor*time.Since(p.since), maxRest))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.since = time.Now()
+	return nil
+}
+
+// newLimiter makes a limiter of bytes per second. Its burst is a hundredth of a
 // second, so that what is copied does not come in heaps.
 func newLimiter(bytesPerSecond int) *rate.Limiter {
-	return rate.NewLimiter(rate.Limit(bytesPerSecond), max(bytesPerSecond/10, 1))
+	return rate.NewLimiter(rate.Limit(bytesPerSecond), max(bytesPerSecond/100, 1))
 }
 
 // spend waits until n bytes may be copied.
@@ -66,7 +108,7 @@ func (c *copier) takeWanted(ctx context.Context, from ring.Node, offered []wante
 			want = append(want, w)
 		}
 	}
-	if err := spend(ctx, c.limit, size); err != nil {
+	if err := c.pace.spend(ctx, size); err != nil {
 		return 0, err
 	}
 	taken := 0
@@ -84,7 +126,7 @@ func (c *copier) takeWanted(ctx context.Context, from ring.Node, offered []wante
 // take takes the first of the cells, and returns how many.
 func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, error) {
 	req := cellsRequest{Epoch: c.st.placement.Configuration().Epoch}
-	for _, w := range want {
+	for _, w := range want[:min(len(want), adoptKeys)] {
 		req.Keys = append(req.Keys, w.key)
 	}
 	callCtx, cancel := context.WithTimeout(ctx, pageTimeout)
@@ -93,8 +135,8 @@ func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, 
 	if err := c.node.mesh.Call(callCtx, from, callCells, &req, &reply); err != nil {
 		return 0, err
 	}
-	if len(reply.Cells) == 0 || len(reply.Cells) > len(want) {
-		return 0, fmt.Errorf("%d cells for %d keys", len(reply.Cells), len(want))
+	if len(reply.Cells) == 0 || len(reply.Cells) > len(req.Keys) {
+		return 0, fmt.Errorf("%d cells for %d keys", len(reply.Cells), len(req.Keys))
 	}
 	var begun []adoption
 	bytes := 0
@@ -123,7 +165,7 @@ func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, 
 	if c.copied != nil {
 		c.copied(len(begun), bytes)
 	}
-	return len(reply.Cells), spend(ctx, c.limit, bytes)
+	return len(reply.Cells), c.pace.spend(ctx, bytes)
 }
 
 // copyCell gives a cell that others hold to this node's shard.

@@ -53,7 +53,7 @@ func (d *driver) input(f func(now register.Now)) {
 	d.arm()
 	d.mu.Unlock()
 	if len(ready.Newer) > 0 {
-		d.node.reshaper.behind(ready.Newer)
+		d.node.follower.behind(ready.Newer)
 	}
 	d.send(ready.Messages)
 }

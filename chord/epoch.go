@@ -1,6 +1,7 @@
 package chord
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ func (n *Node) enter(ctx context.Context, confs []*ring.Configuration) error {
 		switch {
 		case conf.RingID != have.RingID:
 			return fmt.Errorf("a configuration of ring %s, this node is in %s", conf.RingID, have.RingID)
+		case conf.Epoch == have.Epoch && conf.Forced != have.Forced, conf.Epoch == have.Epoch && conf.Forced && !bytes.Equal(conf.Encode(), have.Encode()):
+			return fmt.Errorf("another configuration of epoch %d, which this node works by: two operators, or one and a quorum, decided apart", conf.Epoch)
 		case conf.Epoch <= have.Epoch:
 			continue
 		case conf.Epoch != have.Epoch+1 && !n.maySkip(have):
@@ -82,6 +85,7 @@ func (n *Node) enterOne(ctx context.Context, st *ringState, conf *ring.Configura
 	n.ring.Store(next)
 	n.mesh.SetRing(conf.RingID, conf.Epoch)
 	if err := n.gossip.SetRing(conf.RingID, conf.Epoch); err != nil {
+		n.fail(err) // it has entered, and nobody can be told
 		return err
 	}
 	n.log.Info("entered a configuration of the ring", "epoch", conf.Epoch, "joint", conf.Joint(), "members", len(conf.New.Members))
@@ -115,12 +119,13 @@ func (n *Node) flush(ctx context.Context) error {
 // purgePage is how many cells are looked at at a time.
 const purgePage = 4000
 
-// purge drops the cells that this node does not own in a configuration. In a
-// joint one it owns all that it owned before. When it was cut short by the end of
+// purge drops the cells that this node does not own in a configuration. In a joint
+// one a member owns all that it owned before, and who was dropped by force owns
+// nothing. When it was cut short by the end of
 // the node it goes on at the next start.
 func (n *Node) purge(st *ringState) {
 	conf := st.placement.Configuration()
-	if n.store == nil || conf.Joint() {
+	if n.store == nil || conf.Joint() && st.member {
 		close(st.purged)
 		return
 	}
@@ -214,6 +219,9 @@ func (n *Node) catchUp(from ring.Node) error {
 		cancel()
 		if err != nil || len(confs) == 0 {
 			return err
+		}
+		if n.ring.Load().placement.Configuration().Epoch <= have.Epoch {
+			return fmt.Errorf("%s offers nothing newer than epoch %d", from, have.Epoch)
 		}
 	}
 }

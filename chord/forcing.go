@@ -1,6 +1,7 @@
 package chord
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -38,7 +39,10 @@ func (n *Node) force(ctx context.Context, st *ringState, drop []ring.ID, confirm
 		return nil, backend.Errorf(backend.NotReady, "", "this node could not take over the newest configuration: %w", err)
 	}
 	cur := n.ring.Load().placement.Configuration()
-	forced := cur.Force(drop)
+	forced := cur
+	if !cur.Forced || !cur.Joint() || len(drop) > 0 { // else it was begun, and goes on
+		forced = cur.Force(drop)
+	}
 	n.log.Warn("an operator removes members by force", "epoch", forced.Epoch, "survivors", report.Survivors, "at_risk", report.AtRisk)
 	for _, m := range survivors {
 		if err := n.impose(ctx, m.ID, forced); err != nil {
@@ -116,13 +120,16 @@ func (n *Node) onImpose(ctx context.Context, from ring.Node, req *imposeRequest)
 			return err
 		}
 	}
-	if err := n.enter(ctx, []*ring.Configuration{conf}); err != nil {
-		return err
+	if st := n.ring.Load(); st != nil && st.placement.Configuration().Epoch > conf.Epoch && n.store != nil {
+		had, err := n.store.Chain(conf.Epoch-1, 1)
+		if err != nil {
+			return err
+		}
+		if len(had) == 0 || !bytes.Equal(had[0].Encode(), conf.Encode()) {
+			return fmt.Errorf("%q is in epoch %d already, by another configuration of epoch %d", n.cfg.Name, st.placement.Configuration().Epoch, conf.Epoch)
+		}
 	}
-	if have := n.ring.Load().placement.Configuration(); have.Epoch == conf.Epoch && !have.Forced {
-		return fmt.Errorf("%q has entered another configuration of epoch %d, which a quorum chose", n.cfg.Name, conf.Epoch)
-	}
-	return nil
+	return n.enter(ctx, []*ring.Configuration{conf})
 }
 
 // finishForced ends a forced configuration when all survivors have everything.

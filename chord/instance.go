@@ -238,6 +238,8 @@ func use[R any](ctx context.Context, i *Instance, f func(*Node) (R, error)) (R, 
 		}
 		select {
 		case <-next:
+		case <-i.done:
+			return res, err
 		case <-ctx.Done():
 			return res, err
 		}

@@ -180,6 +180,9 @@ func (n *Node) named(conf *ring.Configuration, names []string) ([]ring.ID, error
 	var ids []ring.ID
 	for _, name := range names {
 		i := slices.IndexFunc(conf.New.Members, func(m ring.Member) bool { return m.Name == name })
+		if i < 0 && conf.Forced && conf.Joint() {
+			continue // removed already, by the force that goes on
+		}
 		if i < 0 {
 			return nil, backend.Errorf(backend.Invalid, "", "there is no member %q; the members are %v", name, conf.Names())
 		}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/time/rate"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -34,9 +33,9 @@ type Node struct {
 	peers  *peers
 	vote   *vote // in the founding of a ring
 
-	reshaper  *reshaper
-	syncLimit *rate.Limiter
-	repairs   *repairer
+	reshaper *reshaper
+	follower *follower
+	repairs  *repairer
 
 	ring  atomic.Pointer[ringState] // nil until there is one
 	ready chan struct{}             // closed when ring is set
@@ -88,13 +87,12 @@ func Open(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.peers = newPeers(n)
-	n.reshaper = newReshaper(n)
-	n.syncLimit = newLimiter(cfg.SyncRate)
+	n.reshaper, n.follower = newReshaper(n), newFollower(n)
 	n.repairs = newRepairer(n)
 	if err := n.listen(boot, conf); err != nil {
 		return nil, err
 	}
-	if _, member := memberOf(conf, n.id); conf != nil && member && len(conf.New.Members) > 1 && boot > 1 {
+	if _, member := memberOf(conf, n.id); conf != nil && member && boot > 1 && (len(conf.New.Members) > 1 || len(cfg.Seeds) > 0) {
 		n.wg.Go(func() { n.comeBack(conf, boot) })
 	} else if conf != nil {
 		if err := n.activate(conf); err != nil {
@@ -105,6 +103,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.wg.Go(n.peers.run)
 	n.wg.Go(n.reshaper.run)
+	n.wg.Go(n.follower.run)
 	if n.store != nil {
 		n.wg.Go((&forgetter{node: n, limit: newLimiter(cfg.RepairRate)}).run)
 	}
@@ -131,10 +130,7 @@ func (n *Node) identify() (boot uint64, conf *ring.Configuration, err error) {
 		n.vote = &vote{}
 		return 0, nil, nil
 	}
-	n.store, err = store.Open(store.Options{
-		Dir: n.cfg.DataDir, Memory: n.cfg.Memory, Logger: n.log.Named("store"), Metrics: n.cfg.Metrics, OnFail: n.fail,
-	})
-	if err != nil {
+	if err := n.openStore(); err != nil {
 		return 0, nil, err
 	}
 	who := n.store.Identity()
@@ -158,6 +154,48 @@ func (n *Node) identify() (boot uint64, conf *ring.Configuration, err error) {
 		}
 	}
 	return who.Boot, conf, nil
+}
+
+// openStore opens the data directory. One of a member that left the ring, or was
+// removed, and did not come to empty it, is emptied: no identity returns.
+func (n *Node) openStore() (err error) {
+	opts := store.Options{Dir: n.cfg.DataDir, Memory: n.cfg.Memory, Logger: n.log.Named("store"), Metrics: n.cfg.Metrics, OnFail: n.fail}
+	if n.store, err = store.Open(opts); err != nil {
+		return err
+	}
+	was, err := wasMember(n.store)
+	if err != nil || !was {
+		return err
+	}
+	n.log.Info("the member of this data directory is no longer in the ring; it starts anew with a new identity", "dir", n.cfg.DataDir)
+	if err := n.store.Close(); err != nil {
+		return err
+	}
+	if err := store.Discard(n.cfg.DataDir); err != nil {
+		return err
+	}
+	n.store, err = store.Open(opts)
+	return err
+}
+
+// wasMember reports whether the node of a store owned keys by a final
+// configuration, and does not by the newest.
+func wasMember(s *store.Store) (bool, error) {
+	id := ring.NodeID(s.Identity().Node)
+	newest, ok := s.Configuration()
+	if !ok {
+		return false, nil
+	}
+	if _, member := newest.Member(id); member {
+		return false, nil
+	}
+	confs, err := s.Chain(0, store.MaxChain)
+	for _, c := range confs {
+		if inSide(&c.New, id) && !c.Joint() {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 // checkReplicas refuses a flag that contradicts the ring.

@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -50,7 +51,7 @@ type pageReply struct {
 	Next   string
 	More   bool
 	// Scanned is how many keys were looked at, of the Total that the member holds,
-	// roughly.
+	// roughly, which the first page says.
 	Scanned, Total uint64
 	// Bound is a timestamp that nothing is above which this member has promised in
 	// an epoch before; see register.Shard.Raise.
@@ -115,8 +116,10 @@ func (n *Node) onPage(ctx context.Context, req *pageRequest) (*pageReply, error)
 			d.input(func(register.Now) { reply.Bound = max(reply.Bound, d.shard.Bound()) })
 		}
 	}
-	if stats, err := n.store.Stats(); err == nil && req.Which == whichNew {
-		reply.Total = stats.Cells
+	if req.Which == whichNew && req.After == "" { // it reads the properties of every table
+		if stats, err := n.store.Stats(); err == nil {
+			reply.Total = stats.Cells
+		}
 	}
 	// The epoch may have changed while the page was read, and what was read then
 	// counts for neither.
@@ -145,11 +148,14 @@ type cellsReply struct {
 }
 
 // cellsBytes bounds the cells in one answer, which has one at least.
-const cellsBytes = 1 << 20
+const cellsBytes = 64 << 10
 
 func (n *Node) onCells(ctx context.Context, req *cellsRequest) (*cellsReply, error) {
 	if _, err := n.owner(req.Epoch); err != nil {
 		return nil, err
+	}
+	if len(req.Keys) > adoptKeys {
+		return nil, fmt.Errorf("%d keys; at most %d cells are given at a time", len(req.Keys), adoptKeys)
 	}
 	reply := &cellsReply{}
 	size := 0

@@ -75,7 +75,7 @@ func (p *peers) gossiped(g gossip.Node) {
 	s.lived(&g)
 	p.mu.Unlock()
 	if st := p.node.ring.Load(); st != nil && g.Epoch > st.placement.Configuration().Epoch {
-		p.node.reshaper.wake()
+		p.node.follower.wake()
 	}
 	switch g.State {
 	case gossip.Alive:

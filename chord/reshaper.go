@@ -1,16 +1,16 @@
 package chord
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
-	"github.com/chord-plugin/chord-plugin/gossip"
 )
 
 // The ring's configuration is itself a register, under a reserved key, owned by
@@ -44,28 +44,43 @@ type reshaper struct {
 	mu     sync.Mutex
 	joins  map[ring.ID]joinRequest // asked of this node
 	drops  map[ring.ID]bool
-	sync   *syncer            // of the joint configuration under way
-	ahead  map[ring.Node]bool // nodes that work by a newer configuration
+	sync   *syncer // of the joint configuration under way
 	epoch  uint64
 	since  time.Time // when the configuration became what it is
 	read   time.Time // when the register was last read
+	looked time.Time // when it was last looked how far the others are
 	stuck  string    // what a change waits for
 	last   map[ring.ID]*progressReply
 	moved  map[ring.ID]movement // of joiners
 	leaves bool                 // this member is to leave
+	// backoff is how long one that wants to join is not let in again, by its name.
+	backoff map[string]backoff
+	lag     string // why this node could not follow the others
 }
+
+// backoff keeps those away whose joining was undone, for longer each time: each try
+// costs two configurations of the chain.
+type backoff struct {
+	until time.Time
+	pause time.Duration
+}
+
+const (
+	firstBackoff = 5 * time.Second
+	maxBackoff   = 10 * time.Minute
+)
 
 // movement is when a joiner last got on.
 type movement struct {
-	keys uint64
+	work uint64
 	at   time.Time
 }
 
 func newReshaper(n *Node) *reshaper {
 	return &reshaper{
 		node: n, kick: make(chan struct{}, 1), gone: absence{since: map[ring.ID]time.Time{}},
-		joins: map[ring.ID]joinRequest{}, drops: map[ring.ID]bool{}, ahead: map[ring.Node]bool{},
-		last: map[ring.ID]*progressReply{}, moved: map[ring.ID]movement{},
+		joins: map[ring.ID]joinRequest{}, drops: map[ring.ID]bool{},
+		last: map[ring.ID]*progressReply{}, moved: map[ring.ID]movement{}, backoff: map[string]backoff{},
 	}
 }
 
@@ -74,16 +89,6 @@ func (r *reshaper) wake() {
 	case r.kick <- struct{}{}:
 	default:
 	}
-}
-
-// behind notes that others work by a newer configuration.
-func (r *reshaper) behind(nodes []ring.Node) {
-	r.mu.Lock()
-	for _, node := range nodes {
-		r.ahead[node] = true
-	}
-	r.mu.Unlock()
-	r.wake()
 }
 
 // run does what is to be done until the node stops.
@@ -119,18 +124,18 @@ func (r *reshaper) run() {
 func (r *reshaper) waits() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.stuck
+	if st := r.node.ring.Load(); r.stuck == "" && r.lag == "" && st != nil && st.placement.Configuration().Joint() {
+		return fmt.Sprintf("epoch %d, which is joint, goes on", st.placement.Configuration().Epoch)
+	}
+	return cmp.Or(r.stuck, r.lag)
 }
 
 func (r *reshaper) step() error {
 	n := r.node
-	if n.ring.Load() == nil {
+	st := n.ring.Load()
+	if st == nil {
 		return nil
 	}
-	if err := r.follow(); err != nil {
-		return err
-	}
-	st := n.ring.Load()
 	conf := st.placement.Configuration()
 	if !st.member {
 		r.stopSync()
@@ -143,7 +148,7 @@ func (r *reshaper) step() error {
 	turn := time.Since(r.startOf(conf)) >= time.Duration(r.rank(conf))*driverTurn
 	if conf.Joint() {
 		r.startSync(st)
-		if !turn {
+		if !turn || !r.dueToLook(conf) {
 			return nil
 		}
 		return r.finish(conf)
@@ -153,6 +158,19 @@ func (r *reshaper) step() error {
 		return err
 	}
 	return r.reread(conf)
+}
+
+// dueToLook reports whether a driver is to look again now: the first does each time,
+// the others more and more seldom, so that many members do not ask each other all
+// the time.
+func (r *reshaper) dueToLook(conf *ring.Configuration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.looked) < time.Duration(r.rank(conf))*time.Second {
+		return false
+	}
+	r.looked = time.Now()
+	return true
 }
 
 // startOf returns since when the configuration is the one.
@@ -165,35 +183,6 @@ func (r *reshaper) startOf(conf *ring.Configuration) time.Time {
 		clear(r.last)
 	}
 	return r.since
-}
-
-// follow enters the configurations of nodes that are ahead, by their messages or
-// by gossip.
-func (r *reshaper) follow() error {
-	n := r.node
-	have := n.ring.Load().placement.Configuration()
-	r.mu.Lock()
-	ahead := r.ahead
-	r.ahead = map[ring.Node]bool{}
-	r.mu.Unlock()
-	for _, g := range n.gossip.Members() {
-		if g.ID != n.id && g.RingID == have.RingID && g.Epoch > have.Epoch && g.State == gossip.Alive && g.Role == gossip.RoleMember {
-			ahead[g.ID.Node()] = true
-		}
-	}
-	var errs []error
-	for node := range ahead {
-		err := n.catchUp(node)
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, err)
-	}
-	err := errors.Join(errs...)
-	if errors.Is(err, errGap) {
-		n.renew("the configurations since it was last here are no longer to be had")
-	}
-	return err
 }
 
 // rank is this member's place among those thought alive, by ID.
@@ -335,13 +324,40 @@ func (r *reshaper) entered(from, to *ringState) {
 	if to.member && now.Joint() {
 		r.startSync(to)
 	}
+	if before.Joint() && !now.Joint() && now.New.Replicas == before.Old.Replicas && slices.Equal(now.New.Members, before.Old.Members) {
+		r.undone(before)
+	}
 	r.wake()
 	id := r.node.id
-	if now.Joint() || before.Old == nil || !inSide(before.Old, id) || inSide(&now.New, id) {
+	owned := before.New
+	if before.Old != nil {
+		owned = *before.Old // who was only about to join has not been removed
+	}
+	if !inSide(&owned, id) || to.member {
 		return
 	}
 	if r.leaving() {
 		return
 	}
 	r.node.renew("it was removed from the ring")
+}
+
+// undone keeps those away for a while whose joining was undone.
+func (r *reshaper) undone(joint *ring.Configuration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, b := range r.backoff {
+		if time.Since(b.until) > maxBackoff {
+			delete(r.backoff, name)
+		}
+	}
+	for _, m := range joint.New.Members {
+		if !inSide(joint.Old, m.ID) {
+			b := r.backoff[m.Name]
+			b.pause = min(max(2*b.pause, firstBackoff), maxBackoff)
+			b.until = time.Now().Add(b.pause)
+			r.backoff[m.Name] = b
+			delete(r.joins, m.ID)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type syncer struct {
 	done   atomic.Bool
 	keys   atomic.Uint64
 	bytes  atomic.Uint64
+	work   atomic.Uint64 // keys looked at, and bytes copied
 
 	mu   sync.Mutex
 	part float64 // how much is done
@@ -51,6 +53,10 @@ type giver struct {
 // answer.
 const syncPause = 200 * time.Millisecond
 
+// syncKeys is how many keys a giver looks at at a time: few, so that nobody who
+// waits for its processor waits long.
+const syncKeys = 100
+
 // firstPageTimeout is how long a giver has for a page at first; it doubles, up to
 // pageTimeout, as long as it does not answer.
 const firstPageTimeout = time.Second
@@ -58,9 +64,10 @@ const firstPageTimeout = time.Second
 // newSyncer begins to copy in a joint configuration.
 func newSyncer(n *Node, st *ringState) *syncer {
 	s := &syncer{node: n, st: st, began: time.Now()}
-	s.copier = copier{node: n, st: st, limit: n.syncLimit, copied: func(keys, bytes int) {
+	s.copier = copier{node: n, st: st, pace: newPace(n.cfg.SyncRate), copied: func(keys, bytes int) {
 		s.keys.Add(uint64(keys))
 		s.bytes.Add(uint64(bytes))
+		s.work.Add(uint64(bytes))
 	}}
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(n.ctx)
@@ -108,6 +115,9 @@ func (s *syncer) walk(ctx context.Context) error {
 	}
 	for {
 		if err := s.fill(ctx, givers, spare); err != nil {
+			return err
+		}
+		if err := s.copier.pace.spend(ctx, len(givers)*syncKeys*noteBytes); err != nil {
 			return err
 		}
 		upTo, more := s.reach(givers)
@@ -179,15 +189,19 @@ func (s *syncer) ask(ctx context.Context, g *giver) error {
 	defer cancel()
 	g.tries = min(g.tries+1, 8)
 	var page pageReply
-	req := pageRequest{Epoch: s.epoch(), For: s.node.id.Bytes(), Which: whichNew, After: g.next}
+	req := pageRequest{Epoch: s.epoch(), For: s.node.id.Bytes(), Which: whichNew, After: g.next, Limit: syncKeys}
 	if err := s.node.mesh.Call(callCtx, g.member.ID.Node(), callPage, &req, &page); err != nil {
 		return err
 	}
+	if page.More && page.Next <= g.next || !slices.IsSortedFunc(page.Copies, func(a, b copyNote) int { return strings.Compare(a.Key, b.Key) }) {
+		return fmt.Errorf("a page after %q that ends with %q", g.next, page.Next)
+	}
 	g.tries = 0
+	s.work.Add(page.Scanned)
 	g.notes, g.next, g.more, g.bound = page.Copies, page.Next, page.More, page.Bound
 	g.scanned += page.Scanned
-	g.total = max(page.Total, g.scanned)
-	return spend(ctx, s.copier.limit, int(page.Scanned)*noteBytes)
+	g.total = max(page.Total, g.total, g.scanned)
+	return nil
 }
 
 // reach returns the last key up to which every giver has told what it holds, and
@@ -233,11 +247,32 @@ func (s *syncer) copyUpTo(ctx context.Context, givers []*giver, upTo string, mor
 		if len(want[i]) == 0 {
 			continue
 		}
-		if _, err := s.copier.takeWanted(ctx, g.member.ID.Node(), want[i]); err != nil {
-			return fmt.Errorf("copying from %q: %w", g.member.Name, err)
+		if err := s.take(ctx, g, want[i]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// take takes cells from a giver, and goes on trying as long as it is there, since
+// to begin anew costs another look at all keys.
+func (s *syncer) take(ctx context.Context, g *giver, want []wanted) error {
+	for {
+		_, err := s.copier.takeWanted(ctx, g.member.ID.Node(), want)
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("copying from %q: %w", g.member.Name, err)
+		if ctx.Err() != nil || !s.node.peers.usable(g.member.ID.Node()) {
+			return err
+		}
+		s.hold(err)
+		select {
+		case <-time.After(syncPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // newestCopy is the highest ballot at which a giver holds a key.
@@ -352,8 +387,12 @@ type progressReply struct {
 	Epoch  uint64
 	Synced bool
 	Sync   backend.SyncProgress
-	// Held says why the copying does not go on; Failed why this member is of no use.
+	// Work grows as long as the copying gets on.
+	Work uint64
+	// Held says why it does not.
 	Held string
+	// Clean: nothing is here any more that the member does not own.
+	Clean bool
 }
 
 // onProgress answers how far this member is.
@@ -362,10 +401,11 @@ func (n *Node) onProgress() (*progressReply, error) {
 	if st == nil {
 		return nil, &mesh.RemoteError{Code: codeNotReady, Message: "no ring yet"}
 	}
-	reply := &progressReply{Epoch: st.placement.Configuration().Epoch}
+	reply := &progressReply{Epoch: st.placement.Configuration().Epoch, Clean: st.clean()}
 	if s := n.reshaper.syncing(st); s != nil {
 		reply.Synced = s.done.Load()
 		reply.Sync, reply.Held = s.progress()
+		reply.Work = s.work.Load()
 	}
 	return reply, nil
 }

@@ -23,7 +23,7 @@ const (
 	// that gossip believes alive are enough, if anybody is.
 	vouchPatience = 3 * time.Second
 	vouchSoon     = time.Second
-	// vouchFor is how long it goes on asking the others beside its work.
+	// vouchFor is how long it goes on asking, beside its work, those that it meets.
 	vouchFor = time.Minute
 )
 
@@ -52,7 +52,8 @@ func (e *RestoredError) Error() string {
 }
 
 // comeBack activates the configuration of a member that returns once the others
-// have not seen a later life of it.
+// have not seen a later life of it: those of that configuration, and who else is in
+// the ring by now.
 func (n *Node) comeBack(conf *ring.Configuration, boot uint64) {
 	self := life{Boot: boot, Started: n.gossip.Self().Started}
 	others := map[ring.ID]string{}
@@ -64,30 +65,36 @@ func (n *Node) comeBack(conf *ring.Configuration, boot uint64) {
 		}
 	}
 	majority := ring.Majority(len(others))
-	all := len(others)
 	n.setReason("asking the other members whether this data directory is the newest")
 	serving := false
+	asked := map[ring.ID]bool{}
 	for began := time.Now(); ; {
+		for _, g := range n.gossip.Members() {
+			if g.ID != n.id && g.Role == gossip.RoleMember && g.RingID == conf.RingID && g.State == gossip.Alive && !asked[g.ID] {
+				others[g.ID] = g.Name
+			}
+		}
 		for id, name := range others {
 			seen, err := n.askLives(id)
 			if err != nil {
 				continue
 			}
 			delete(others, id)
+			asked[id] = true
 			if seen.Last.Boot > self.Boot || seen.Twice && seen.Last.Boot == self.Boot || seen.Last.Boot == self.Boot && seen.Last.Started != self.Started {
 				n.fail(&RestoredError{Dir: n.cfg.DataDir, By: name, Seen: seen.Last.Boot, Have: self.Boot})
 				return
 			}
 		}
 		waited := time.Since(began)
-		if !serving && (all-len(others) >= majority || waited > vouchPatience || waited > vouchSoon && len(others) < all && !n.anyAlive(others)) {
+		if !serving && (len(asked) >= majority && !n.anyAlive(others) || waited > vouchPatience || waited > vouchSoon && len(asked) > 0 && !n.anyAlive(others)) {
 			serving = true
 			if err := n.activate(conf); err != nil {
 				n.fail(err)
 				return
 			}
 		}
-		if len(others) == 0 || time.Since(began) > vouchFor {
+		if waited > vouchFor {
 			return
 		}
 		pause := vouchInterval

@@ -94,7 +94,7 @@ func (h hooks) NotifyMerge(peers []*memberlist.Node) error {
 			}
 			continue // NotifyAlive will refuse that one
 		}
-		if err := g.rivalAtDoor(&n); err != nil {
+		if err := g.rivalAtDoor(&n); err != nil && !g.ringsDiffer(&n) { // whose names those of another ring have is nobody's business
 			if conflict := (*ConflictError)(nil); errors.As(err, &conflict) && p.State == memberlist.StateAlive {
 				return err // nobody will let us in
 			}

@@ -51,14 +51,15 @@ func run(m *testing.M) int {
 	return code
 }
 
-// ring is five members at work.
+// ring is members at work.
 type ring struct {
 	*cluster.Cluster
 	t   *testing.T
 	ctx context.Context
 }
 
-// startRing founds a ring of five members, which the test ends. When the test
+// startRing founds a ring of five members, unless it is configured otherwise,
+// which the test ends. When the test
 // has failed, it shows the end of their logs.
 func startRing(t *testing.T, configure ...func(*cluster.Config)) *ring {
 	t.Helper()
@@ -82,7 +83,7 @@ func startRing(t *testing.T, configure ...func(*cluster.Config)) *ring {
 	})
 	begun := time.Now()
 	require.NoError(t, c.Start(ctx))
-	t.Logf("five members serve after %d ms", time.Since(begun).Milliseconds())
+	t.Logf("%d members serve after %d ms", len(c.Founders()), time.Since(begun).Milliseconds())
 	return &ring{Cluster: c, t: t, ctx: ctx}
 }
 
@@ -107,11 +108,11 @@ func (r *ring) targets(members ...*cluster.Member) []load.Target {
 	return targets
 }
 
-// work lets clients work at all members.
+// work lets clients work at all founders.
 func (r *ring) work() *load.Load {
 	r.t.Helper()
 	r.t.Logf("seed %d", seed)
-	l := load.Start(load.Config{Seed: seed}, r.targets()...)
+	l := load.Start(load.Config{Seed: seed}, r.targets(r.Founders()...)...)
 	r.t.Cleanup(func() { l.Stop() })
 	l.Run(time.Second)
 	return l
@@ -122,8 +123,14 @@ func (r *ring) judge(report *load.Report) {
 	r.t.Helper()
 	r.must(r.WaitAlive(r.ctx))
 	r.t.Log(report)
+	r.judgeAt(report, r.Members)
+}
+
+// judgeAt is judge at the given members, which must serve.
+func (r *ring) judgeAt(report *load.Report, members []*cluster.Member) {
+	r.t.Helper()
 	require.NotEmpty(r.t, report.Lists, "no listing was answered")
-	r.must(report.Judge(r.ctx, r.targets()...))
+	r.must(report.Judge(r.ctx, r.targets(members...)...))
 	r.t.Logf("lost: 0 of %d acknowledged keys", report.Acknowledged())
 }
 

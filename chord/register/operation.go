@@ -18,6 +18,8 @@ type op struct {
 	change   Change
 	// force: an identity change that goes through Accept even if a quorum agrees.
 	force bool
+	// byOld: see SubmitByOld.
+	byOld bool
 	// until bounds the ballots that may carry the operation; 0 is no bound.
 	until uint64
 	// doubt: an Accept with the operation may be out there, or somebody may have
@@ -98,7 +100,7 @@ func (s *Shard) dispatch(o *op) {
 	if o.ended {
 		return
 	}
-	if o.force {
+	if o.force || o.byOld {
 		s.enqueue(o) // a Forward does not say so
 		return
 	}
@@ -135,7 +137,7 @@ func (s *Shard) Cancel(now Now, token uint64) {
 // end answers an operation whose time is up.
 func (s *Shard) end(o *op) {
 	res := Result{Outcome: NoQuorum, Answered: o.answered, Owners: o.owners}
-	if q := s.queues[o.key]; q != nil && q.round != nil && q.round.carries(o) {
+	if q := s.queues[o.queueName()]; q != nil && q.round != nil && q.round.carries(o) {
 		answered, owners := q.round.heard() // it may just have begun
 		res.Answered, res.Owners = max(answered, o.answered), owners
 		if q.round.mayHaveWritten(o) {
@@ -161,7 +163,7 @@ func (s *Shard) finish(o *op, res Result) {
 		o.forward = 0
 	}
 	delete(s.ops, o.number)
-	if q := s.queues[o.key]; q != nil {
+	if q := s.queues[o.queueName()]; q != nil {
 		s.leave(q, o)
 	}
 	s.answerOp(o, res)

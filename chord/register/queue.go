@@ -12,7 +12,9 @@ import (
 // each answered by itself, so that the changes of a hot key are not bound to
 // round trips.
 type queue struct {
+	name  string // its place in Shard.queues
 	key   string
+	byOld bool  // see SubmitByOld
 	ops   []*op // waiting, those of the round excluded
 	round *round
 	// careful: the next round begins with a Prepare, because the last one did not
@@ -27,10 +29,10 @@ func (s *Shard) enqueue(o *op) {
 	if o.ended {
 		return
 	}
-	q := s.queues[o.key]
+	q := s.queues[o.queueName()]
 	if q == nil {
-		q = &queue{key: o.key}
-		s.queues[o.key] = q
+		q = &queue{name: o.queueName(), key: o.key, byOld: o.byOld}
+		s.queues[q.name] = q
 	}
 	q.ops = append(q.ops, o)
 	if q.round == nil && q.pause.place == 0 {
@@ -48,9 +50,9 @@ func (s *Shard) leave(q *queue, o *op) {
 
 // drop forgets a queue in which nothing is left.
 func (s *Shard) drop(q *queue) {
-	if q.round == nil && len(q.ops) == 0 && s.queues[q.key] == q {
+	if q.round == nil && len(q.ops) == 0 && s.queues[q.name] == q {
 		s.timers.stop(&q.pause)
-		delete(s.queues, q.key)
+		delete(s.queues, q.name)
 	}
 }
 
@@ -78,7 +80,7 @@ func (s *Shard) start(q *queue) {
 		s.drop(q)
 		return
 	}
-	g := s.placement.Group(q.key)
+	g := s.owners(q)
 	self := g.Index(s.cfg.Self)
 	var cell Cell
 	owner := self >= 0 && s.cfg.Cells != nil
@@ -107,7 +109,7 @@ func (s *Shard) start(q *queue) {
 	q.round = r
 	s.rounds[r.number] = r
 	s.timers.set(&r.timer, s.now.Mono+s.attempt(q, cell.Value.size()), func() { s.late(r) })
-	if owner && !q.careful && !r.doubtful() && !r.forced() && s.quorumUsable(&r.group) && s.guess(r, cell) {
+	if owner && !q.careful && !q.byOld && !r.doubtful() && !r.forced() && s.quorumUsable(&r.group) && s.guess(r, cell) {
 		return
 	}
 	s.prepare(r)
@@ -191,7 +193,7 @@ func (s *Shard) lost(r *round, refused bool) {
 		s.drop(q)
 		return
 	}
-	s.queues[q.key] = q
+	s.queues[q.name] = q
 	if guessed && refused && q.tries == 0 {
 		q.tries++
 		s.start(q)

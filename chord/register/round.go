@@ -275,7 +275,7 @@ func (s *Shard) onAccepted(from ring.Node, m *Message) {
 			r.promised |= 1 << i
 		}
 		if r.group.Tally(r.yes, r.no) == ring.VoteWon {
-			if r.group.Quorum(r.promised) {
+			if r.group.Quorum(r.promised) && !r.queue.byOld {
 				s.leases.put(r.queue.key, lease{next: r.next, accepted: r.ballot})
 			}
 			s.won(r)

@@ -112,6 +112,20 @@ func (g *Group) Tally(yes, no uint16) Vote {
 // Quorum reports whether the owners in set are a quorum.
 func (g *Group) Quorum(set uint16) bool { return g.Tally(set, 0) == VoteWon }
 
+// Old returns the owners by Old alone; of a final configuration all.
+func (g *Group) Old() Group {
+	if g.old == 0 {
+		return *g
+	}
+	o := Group{suspended: g.suspended}
+	for i, node := range g.Owners() {
+		if g.old>>i&1 == 1 {
+			o.new |= 1 << o.add(node)
+		}
+	}
+	return o
+}
+
 // Held reports whether the owners in set are a majority of those that every write
 // so far has had one of: by Old in a joint configuration, else by New.
 func (g *Group) Held(set uint16) bool {

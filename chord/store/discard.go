@@ -24,6 +24,9 @@ func discard(fsys vfs.FS, path string) error {
 		return nil
 	}
 	d := &directory{fs: fsys, path: path}
+	if ours, err := d.inspect(); err != nil || !ours {
+		return err
+	}
 	lock, err := fsys.Lock(d.join(lockName))
 	if err != nil {
 		return d.explainLock(err)

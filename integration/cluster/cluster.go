@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/chord-plugin/chord-plugin/backend"
 )
 
 // DefaultPatience is how long a member may take until it serves.
@@ -24,6 +22,9 @@ type Config struct {
 	Dir string
 	// Members is how many there are, named a, b, c and so on: 1 to 26.
 	Members int
+	// Founders is how many of them, the first ones, found the ring. The others
+	// join it when they are started. Default: all.
+	Founders int
 	// Proxied puts a Network between the members, so that it can be cut. It needs
 	// Linux.
 	Proxied bool
@@ -36,7 +37,8 @@ type Config struct {
 
 // Cluster is a ring of agents.
 type Cluster struct {
-	// Members are the ring's members, in the order of their names.
+	// Members are those that are or may become the ring's members, in the order of
+	// their names.
 	Members []*Member
 	// Network is what lies between the members; nil unless Config.Proxied.
 	Network *Network
@@ -50,6 +52,12 @@ func New(cfg Config) (_ *Cluster, err error) {
 	if cfg.Members < 1 || cfg.Members > 26 {
 		return nil, fmt.Errorf("cluster: %d members; allowed are 1 to 26", cfg.Members)
 	}
+	if cfg.Founders == 0 {
+		cfg.Founders = cfg.Members
+	}
+	if cfg.Founders < 0 || cfg.Founders > cfg.Members {
+		return nil, fmt.Errorf("cluster: %d founders of %d members", cfg.Founders, cfg.Members)
+	}
 	if cfg.Patience == 0 {
 		cfg.Patience = DefaultPatience
 	}
@@ -61,7 +69,7 @@ func New(cfg Config) (_ *Cluster, err error) {
 		}
 	}()
 	for i := range cfg.Members {
-		m := &Member{Name: string(rune('a' + i)), cluster: c}
+		m := &Member{Name: string(rune('a' + i)), cluster: c, founder: i < cfg.Founders}
 		m.DataDir = filepath.Join(cfg.Dir, m.Name)
 		m.LogFile = filepath.Join(cfg.Dir, m.Name+".log")
 		for _, addr := range []*string{&m.HTTPAddr, &m.GossipAddr, &m.MeshAddr} {
@@ -88,10 +96,13 @@ func (c *Cluster) env() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.cfg.Dir, "TMPDIR=" + os.TempDir()}
 }
 
-// Start starts those of the members that do not run and waits until each of the
-// ring's members serves and sees all of them alive.
+// Founders returns the members that found the ring.
+func (c *Cluster) Founders() []*Member { return c.Members[:c.cfg.Founders] }
+
+// Start starts those of the founders that do not run and waits until each of them
+// serves and sees all of them alive.
 func (c *Cluster) Start(ctx context.Context) error {
-	for _, m := range c.Members {
+	for _, m := range c.Founders() {
 		if !m.Running() {
 			if err := m.Start(); err != nil {
 				return err
@@ -101,10 +112,10 @@ func (c *Cluster) Start(ctx context.Context) error {
 	return c.WaitAlive(ctx)
 }
 
-// WaitAlive waits until each member serves and sees all of them alive.
+// WaitAlive waits until each founder serves and sees all of them alive.
 func (c *Cluster) WaitAlive(ctx context.Context) error {
-	for _, m := range c.Members {
-		if err := m.WaitAlive(ctx, len(c.Members)); err != nil {
+	for _, m := range c.Founders() {
+		if err := m.WaitAlive(ctx, c.cfg.Founders); err != nil {
 			return err
 		}
 	}
@@ -122,16 +133,6 @@ func (c *Cluster) Seeds() []string {
 
 // FreeAddr returns a loopback address for somebody else who listens.
 func (c *Cluster) FreeAddr() (string, error) { return freeAddr() }
-
-// Locate asks a member where a key lives and what its owners hold.
-func (m *Member) Locate(ctx context.Context, key string) (*backend.Location, error) {
-	if len(m.clients) == 0 {
-		if _, err := m.Client(); err != nil {
-			return nil, err
-		}
-	}
-	return m.clients[0].Locate(ctx, key)
-}
 
 // Close ends all members, each with SIGTERM, at the same time. It fails when one
 // did not end cleanly, or had ended before without a signal. Closing twice is no error.

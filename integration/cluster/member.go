@@ -23,6 +23,8 @@ type Member struct {
 	DataDir string
 	// HTTPAddr, GossipAddr and MeshAddr are where it listens.
 	HTTPAddr, GossipAddr, MeshAddr string
+	// ExtraArgs are arguments of this member's agent, besides Config.Args.
+	ExtraArgs []string
 	// LogFile is the file that everything it says goes to.
 	LogFile string
 
@@ -33,6 +35,7 @@ type Member struct {
 	pid     atomic.Int64 // of the process, for the network
 	frozen  bool
 	served  bool // the process was seen to serve
+	founder bool
 	clients []*httpapi.Client
 }
 
@@ -48,7 +51,10 @@ func (m *Member) reach() string {
 func (m *Member) Args() []string {
 	args := []string{
 		"agent", "-name", m.Name, "-data-dir", m.DataDir, "-gossip-addr", m.GossipAddr, "-mesh-addr", m.MeshAddr,
-		"-http-addr", m.HTTPAddr, "-expect", fmt.Sprint(len(m.cluster.Members)),
+		"-http-addr", m.HTTPAddr,
+	}
+	if m.founder {
+		args = append(args, "-expect", fmt.Sprint(m.cluster.cfg.Founders))
 	}
 	var seeds []string
 	for _, other := range m.cluster.Members {
@@ -62,7 +68,7 @@ func (m *Member) Args() []string {
 	if m.proxy != nil {
 		args = append(args, "-gossip-advertise", m.proxy.gossipAddr(), "-mesh-advertise", m.proxy.meshAddr())
 	}
-	return append(args, m.cluster.cfg.Args...)
+	return append(append(args, m.cluster.cfg.Args...), m.ExtraArgs...)
 }
 
 // Start starts the member's process. It does not wait until the member serves.
@@ -158,14 +164,21 @@ func (m *Member) Client() (*httpapi.Client, error) {
 	return c, nil
 }
 
+// ask returns the client with which the methods here ask the member.
+func (m *Member) ask() (*httpapi.Client, error) {
+	if len(m.clients) == 0 {
+		return m.Client()
+	}
+	return m.clients[0], nil
+}
+
 // Status asks the member for its status.
 func (m *Member) Status(ctx context.Context) (*backend.Status, error) {
-	if len(m.clients) == 0 {
-		if _, err := m.Client(); err != nil {
-			return nil, err
-		}
+	api, err := m.ask()
+	if err != nil {
+		return nil, err
 	}
-	return m.clients[0].Status(ctx)
+	return api.Status(ctx)
 }
 
 // WaitServing waits until the member serves.

@@ -141,7 +141,18 @@ func TestConfigIsChecked(t *testing.T) {
 		_, err := New(Config{Binary: "x", Dir: t.TempDir(), Members: n})
 		require.ErrorContains(t, err, "allowed are 1 to 26")
 	}
-	c, err := New(Config{Binary: "/nowhere/at/all", Dir: t.TempDir(), Members: 1})
+	for _, n := range []int{-1, 4} {
+		_, err := New(Config{Binary: "x", Dir: t.TempDir(), Members: 3, Founders: n})
+		require.ErrorContains(t, err, "founders of 3 members")
+	}
+	c, err := New(Config{Binary: "x", Dir: t.TempDir(), Members: 3, Founders: 2})
+	require.NoError(t, err)
+	require.Len(t, c.Founders(), 2)
+	require.Contains(t, strings.Join(c.Members[1].Args(), " "), "-expect 2")
+	require.NotContains(t, c.Members[2].Args(), "-expect", "who joins founds no ring")
+	require.NoError(t, c.Close())
+
+	c, err = New(Config{Binary: "/nowhere/at/all", Dir: t.TempDir(), Members: 1})
 	require.NoError(t, err)
 	require.ErrorIs(t, c.Start(t.Context()), os.ErrNotExist)
 	m := c.Members[0]

@@ -12,7 +12,11 @@ const pollEvery = 10 * time.Millisecond
 // Wait returns when condition returns nil. When ctx ends before, the error says
 // what was waited for and why the condition did not hold the last time.
 func Wait(ctx context.Context, what string, condition func(context.Context) error) error {
-	tick := time.NewTicker(pollEvery)
+	return wait(ctx, pollEvery, what, condition)
+}
+
+func wait(ctx context.Context, every time.Duration, what string, condition func(context.Context) error) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	last := fmt.Errorf("it was never looked at")
 	for {

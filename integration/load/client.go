@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
@@ -17,13 +18,15 @@ const (
 
 // client does one thing after the other at one target.
 type client struct {
-	load   *Load
-	id     int
-	target Target
-	rng    *rand.Rand
-	seen   map[string]seen // what it last read or wrote, for conditions
-	values int             // that it made
-	kept   int             // keys in the ledger
+	load       *Load
+	id         int
+	target     Target
+	rng        *rand.Rand
+	generation int
+	seen       map[string]seen // what it last read or wrote, for conditions
+	values     int             // that it made
+	kept       int             // keys that it wrote to the ledger
+	own        []string        // those that are there, oldest first
 }
 
 type seen struct {
@@ -31,15 +34,22 @@ type seen struct {
 	index uint64
 }
 
+// restPause is how often a client that rests looks whether it may go on.
+const restPause = 50 * time.Millisecond
+
 func (c *client) run() {
 	for c.load.pause(time.Duration(c.rng.Int64N(int64(c.load.cfg.Think)))) {
+		if c.load.resting(c.target.Name) {
+			if !c.load.pause(restPause) {
+				return
+			}
+			continue
+		}
 		o := c.choose()
 		c.do(&o)
 		c.load.history.Add(o)
-		if o.Outcome == judge.Done && o.Kind == judge.Put && o.Key[:len(ledgerPrefix)] == ledgerPrefix {
-			c.load.mu.Lock()
-			c.load.ledger[o.Key] = entry{o.Value, o.Return}
-			c.load.mu.Unlock()
+		if strings.HasPrefix(o.Key, ledgerPrefix) {
+			c.book(&o)
 		}
 		if (o.Outcome == judge.Nothing || o.Outcome == judge.Unknown) && !c.load.pause(failurePause) {
 			return
@@ -47,14 +57,42 @@ func (c *client) run() {
 	}
 }
 
-// choose decides what to do next. A key of the ledger is written once and never
-// changed; the shared keys are everybody's.
+// book enters a change of its ledger.
+func (c *client) book(o *judge.Operation) {
+	switch {
+	case o.Kind == judge.Put && o.Outcome == judge.Done:
+		c.own = append(c.own, o.Key)
+		c.load.ledger.set(o.Key, entry{held, o.Value, o.Return})
+	case o.Kind == judge.Delete && o.Outcome == judge.Done:
+		c.own = c.own[1:]
+		c.load.ledger.set(o.Key, entry{gone, "", o.Return})
+	case o.Kind == judge.Delete && o.Outcome == judge.Unknown:
+		c.own = c.own[1:]
+	case o.Kind == judge.Delete: // it changed nothing
+		e := c.load.ledger.get(o.Key)
+		e.state = held
+		c.load.ledger.set(o.Key, e)
+	}
+}
+
+// readOld is how many of the reads are those of an earlier generation.
+const readOld = 0.2
+
+// choose decides what to do next. A key of the ledger is written once and at most
+// deleted later; the shared keys are everybody's.
 func (c *client) choose() judge.Operation {
-	o := judge.Operation{Client: c.id, Member: c.target.Name, Key: fmt.Sprint(sharedPrefix, c.rng.IntN(c.load.cfg.Keys))}
+	if g := c.load.generation(); g != c.generation {
+		c.generation = g
+		clear(c.seen)
+	}
+	o := judge.Operation{Client: c.id, Member: c.target.Name, Key: c.load.sharedKey(c.generation, c.rng.IntN(c.load.cfg.Keys))}
 	x := c.rng.Float64()
 	switch {
 	case x < 0.30:
 		o.Kind = judge.Get
+		if c.generation > 0 && x < 0.30*readOld {
+			o.Key = c.load.sharedKey(c.rng.IntN(c.generation), c.rng.IntN(c.load.cfg.Keys))
+		}
 		return o
 	case x < 0.35:
 		o.Kind = judge.Delete
@@ -62,13 +100,19 @@ func (c *client) choose() judge.Operation {
 	case x < 0.40:
 		o.Kind = judge.Pop
 		return o
+	case x >= 0.75 && len(c.own) >= c.load.cfg.Ledger:
+		o.Kind, o.Key = judge.Delete, c.own[0]
+		e := c.load.ledger.get(o.Key)
+		e.state = going
+		c.load.ledger.set(o.Key, e)
+		return o
 	}
 	c.values++
 	o.Value = fmt.Sprintf("%d.%d", c.id, c.values)
 	switch {
 	case x < 0.55:
 		o.Kind, o.Expect = judge.CAS, c.seen[o.Key].value
-	case x < 0.75 || c.kept == maxLedger:
+	case x < 0.75:
 		o.Kind = judge.Put
 	default:
 		c.kept++

@@ -36,10 +36,14 @@ type Config struct {
 	Timeout time.Duration
 	// ListEvery is the pause between two listings. Default: 200 ms.
 	ListEvery time.Duration
+	// Generation is how long the clients share the same keys; then they turn to new
+	// ones, and only read the old ones now and then, so that the history of a key
+	// stays short. Default: for ever.
+	Generation time.Duration
+	// Ledger is how many keys a client keeps for itself; when it has them it
+	// deletes its oldest before it writes another. Default: 20,000.
+	Ledger int
 }
-
-// maxLedger bounds the keys that one client writes for itself.
-const maxLedger = 20_000
 
 // failurePause is how long a client waits after an operation that failed, so
 // that it does not spin against a member that is down.
@@ -54,16 +58,12 @@ type Load struct {
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 
-	mu     sync.Mutex
-	ledger map[string]entry // by key: what was acknowledged
-	lists  []List           // that were answered
-	wrong  []string         // what must not happen
-}
+	ledger *ledger
 
-// entry is a key that one client wrote once.
-type entry struct {
-	value string
-	at    time.Duration // when it was acknowledged
+	mu    sync.Mutex
+	rests map[string]bool // by target: its clients do nothing
+	lists []List          // that were answered
+	wrong []string        // what must not happen
 }
 
 // Start lets clients work with the targets until Stop. Nobody else may use the
@@ -74,7 +74,8 @@ func Start(cfg Config, targets ...Target) *Load {
 	setDefault(&cfg.Think, 10*time.Millisecond)
 	setDefault(&cfg.Timeout, 5*time.Second)
 	setDefault(&cfg.ListEvery, 200*time.Millisecond)
-	l := &Load{cfg: cfg, targets: targets, history: judge.NewHistory(), ledger: map[string]entry{}}
+	setDefault(&cfg.Ledger, 20_000)
+	l := &Load{cfg: cfg, targets: targets, history: judge.NewHistory(), ledger: newLedger(), rests: map[string]bool{}}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	for i := range len(targets) * cfg.Clients {
 		c := &client{
@@ -132,23 +133,59 @@ func (l *Load) pause(d time.Duration) bool {
 	}
 }
 
-// acknowledged returns the ledger's keys that were acknowledged before now.
-func (l *Load) acknowledged() map[string]entry {
+// Rest lets the clients of a target do nothing, once what they are at has ended,
+// until Wake.
+func (l *Load) Rest(target string) { l.rest(target, true) }
+
+// Wake lets the clients of a target go on.
+func (l *Load) Wake(target string) { l.rest(target, false) }
+
+func (l *Load) rest(target string, rests bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known := make(map[string]entry, len(l.ledger))
-	for key, e := range l.ledger {
-		known[key] = e
+	l.rests[target] = rests
+}
+
+func (l *Load) resting(target string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rests[target]
+}
+
+// generation is the number of the keys that the clients share now, from 0.
+func (l *Load) generation() int {
+	if l.cfg.Generation == 0 {
+		return 0
 	}
-	return known
+	return int(l.Now() / l.cfg.Generation)
+}
+
+// generationsUntil is how many generations of keys there were until then.
+func (l *Load) generationsUntil(end time.Duration) int {
+	if l.cfg.Generation == 0 {
+		return 1
+	}
+	return int((end+l.cfg.Timeout)/l.cfg.Generation) + 1
+}
+
+// sharedKey is one of the keys that all clients share.
+func (l *Load) sharedKey(generation, n int) string {
+	if l.cfg.Generation == 0 {
+		return fmt.Sprint(sharedPrefix, n)
+	}
+	return fmt.Sprintf("%s%04d/%d", sharedPrefix, generation, n)
 }
 
 // list lists the ledger, at one target after the other: whatever was
-// acknowledged before a listing began must be in it.
+// acknowledged before a listing began must be in it, and nothing that was
+// deleted before.
 func (l *Load) list() {
 	for i := 0; l.pause(l.cfg.ListEvery); i++ {
 		t := l.targets[i%len(l.targets)]
-		want, call := l.acknowledged(), l.Now()
+		if l.resting(t.Name) {
+			continue
+		}
+		before, call := l.ledger.look(), l.Now()
 		ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Timeout)
 		page, err := t.Backend.List(ctx, backend.ListQuery{Prefix: ledgerPrefix})
 		cancel()
@@ -161,11 +198,8 @@ func (l *Load) list() {
 			}
 			continue
 		}
-		for _, name := range page.Names() {
-			delete(want, name)
-		}
-		for key, e := range want {
-			l.wentWrong("the list at %s that began at %v lacks %q, acknowledged at %v", t.Name, call, key, e.at)
+		for _, wrong := range l.ledger.compare(before, page.Names()) {
+			l.wentWrong("the list at %s that began at %v %s", t.Name, call, wrong)
 		}
 		l.mu.Lock()
 		l.lists = append(l.lists, List{t.Name, took})

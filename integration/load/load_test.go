@@ -34,7 +34,7 @@ func run(targets ...Target) *Report {
 	for {
 		l.Run(10 * time.Millisecond)
 		l.mu.Lock()
-		enough := len(l.ledger) > 100 && (len(l.lists) > 0 || len(l.wrong) > 0) || l.Now() > 10*time.Second
+		enough := len(l.ledger.look()) > 100 && (len(l.lists) > 0 || len(l.wrong) > 0) || l.Now() > 10*time.Second
 		l.mu.Unlock()
 		if enough {
 			return l.Stop()
@@ -64,6 +64,62 @@ func TestLoadFindsWrongHistories(t *testing.T) {
 	store := forgetful{memory.New(backend.DefaultLimits()), func(key string) bool { return key == "shared/3" }}
 	r := run(Target{"a", store})
 	require.ErrorContains(t, r.Judge(t.Context(), Target{"a", store}), `key "shared/3": no order`)
+}
+
+// undying is a store that says of some deletions that they were done.
+type undying struct {
+	backend.Backend
+	keeps func(key string) bool
+}
+
+func (u undying) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
+	if u.keeps(key) {
+		return nil
+	}
+	return u.Backend.Delete(ctx, key, opts)
+}
+
+// TestLoadWithGenerations: clients that delete their oldest keys and turn to new
+// shared ones find nothing wrong with a right store.
+func TestLoadWithGenerations(t *testing.T) {
+	store := memory.New(backend.DefaultLimits())
+	targets := []Target{{"a", store}, {"b", store}}
+	l := Start(Config{Seed: 1, Think: time.Millisecond, ListEvery: 5 * time.Millisecond, Generation: 50 * time.Millisecond, Ledger: 5}, targets...)
+	for l.Now() < 5*time.Second && len(l.ledger.look()) < 200 {
+		l.Run(10 * time.Millisecond)
+	}
+	r := l.Stop()
+	require.NoError(t, r.Judge(t.Context(), targets...))
+	require.Greater(t, r.Deleted(), 100)
+	require.LessOrEqual(t, r.Acknowledged(), 4*5)
+	require.Greater(t, l.generation(), 1)
+}
+
+func TestLoadFindsWhatComesBack(t *testing.T) {
+	store := undying{memory.New(backend.DefaultLimits()), func(key string) bool { return key == "ledger/000/000003" }}
+	l := Start(Config{Seed: 1, Think: time.Millisecond, ListEvery: 5 * time.Millisecond, Ledger: 3}, Target{"a", store})
+	for l.Now() < 5*time.Second && len(l.ledger.look()) < 50 {
+		l.Run(10 * time.Millisecond)
+	}
+	r := l.Stop()
+	require.ErrorContains(t, r.Judge(t.Context(), Target{"a", store}), `CAME BACK: the deletion of "ledger/000/000003" was acknowledged`)
+	require.NotEmpty(t, r.Wrong, "no list had the key")
+}
+
+func TestRest(t *testing.T) {
+	store := memory.New(backend.DefaultLimits())
+	l := Start(Config{Seed: 1, Think: time.Millisecond}, Target{"a", store}, Target{"b", store})
+	l.Rest("a")
+	l.Run(100 * time.Millisecond) // for what is under way
+	from := l.Now()
+	l.Run(200 * time.Millisecond)
+	l.Wake("a")
+	to := l.Now()
+	l.Run(300 * time.Millisecond)
+	r := l.Stop()
+	require.Zero(t, r.Writes("a", from, to))
+	require.Positive(t, r.Writes("b", from, to))
+	require.Positive(t, r.Writes("a", to, r.Ended))
 }
 
 func TestGap(t *testing.T) {

@@ -112,8 +112,21 @@ func (r *Report) String() string {
 		len(r.Operations), r.Ended.Seconds(), count[judge.Done], count[judge.Refused], count[judge.Unknown], count[judge.Nothing], len(r.Lists))
 }
 
-// Acknowledged counts the keys of the ledger that were acknowledged.
-func (r *Report) Acknowledged() int { return len(r.load.acknowledged()) }
+// Acknowledged counts the keys of the ledger that were acknowledged
+// and are there still.
+func (r *Report) Acknowledged() int { return r.count(held) }
+
+// Deleted counts the keys of the ledger whose deletion was acknowledged.
+func (r *Report) Deleted() int { return r.count(gone) }
+
+func (r *Report) count(state entryState) (n int) {
+	for _, e := range r.load.ledger.look() {
+		if e.state == state {
+			n++
+		}
+	}
+	return n
+}
 
 const (
 	// readers read back at a time.
@@ -128,7 +141,7 @@ const (
 // come. All given targets must serve.
 func (r *Report) Judge(ctx context.Context, targets ...Target) error {
 	var problems []string
-	ledger := r.load.acknowledged()
+	ledger := r.load.ledger.look()
 	reads := make(chan judge.Operation)
 	ops := slices.Clone(r.Operations)
 	var mu sync.Mutex
@@ -140,11 +153,13 @@ func (r *Report) Judge(ctx context.Context, targets ...Target) error {
 				err := r.readBack(ctx, targets, &o)
 				mu.Lock()
 				ops = append(ops, o)
-				want, kept := ledger[o.Key]
+				want := ledger[o.Key]
 				switch {
 				case err != nil:
 					problems = append(problems, fmt.Sprintf("read %q back at %s: %v", o.Key, o.Member, err))
-				case kept && o.Value != want.value:
+				case want.state == gone && o.Value != "":
+					problems = append(problems, fmt.Sprintf("CAME BACK: the deletion of %q was acknowledged at %v, and it is %q at %s", o.Key, want.at, o.Value, o.Member))
+				case want.state == held && o.Value != want.value:
 					problems = append(problems, fmt.Sprintf("LOST: %q was acknowledged at %v as %q and is %q at %s", o.Key, want.at, want.value, o.Value, o.Member))
 				}
 				mu.Unlock()
@@ -156,9 +171,11 @@ func (r *Report) Judge(ctx context.Context, targets ...Target) error {
 		reads <- judge.Operation{Kind: judge.Get, Key: key, Member: targets[n%len(targets)].Name}
 		n++
 	}
-	for key := range r.load.cfg.Keys {
-		for _, t := range targets {
-			reads <- judge.Operation{Kind: judge.Get, Key: fmt.Sprint(sharedPrefix, key), Member: t.Name}
+	for generation := range r.load.generationsUntil(r.Ended) {
+		for key := range r.load.cfg.Keys {
+			for _, t := range targets {
+				reads <- judge.Operation{Kind: judge.Get, Key: r.load.sharedKey(generation, key), Member: t.Name}
+			}
 		}
 	}
 	close(reads)

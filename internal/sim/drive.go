@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -71,8 +72,8 @@ func (d *driving) drive(n *node) {
 		if k.now > d.until || k.chance(0.2) {
 			d.propose(n, cur, nil) // somebody's change may have been chosen and then forgotten
 		}
-	case k.now < d.until && k.chance(0.03):
-		d.propose(n, cur, cur.Finish(true))
+	case k.now < d.until && k.chance(0.06):
+		d.undo(n, cur)
 	default:
 		d.finish(n, cur)
 	}
@@ -150,6 +151,35 @@ func (d *driving) propose(n *node, cur, next *ring.Configuration) {
 			n.submit(ringKey, c, timeout, func(res register.Result) {
 				if res.Outcome == register.Done && n.up && !d.sim.kernel.chance(0.1) { // else: forgets it
 					n.learn([]*ring.Configuration{next})
+				}
+			})
+		}
+	})
+}
+
+// undo goes back to Old, which the owners by Old may decide alone.
+func (d *driving) undo(n *node, cur *ring.Configuration) {
+	k := d.sim.kernel
+	timeout := k.between(200*time.Millisecond, 2*time.Second)
+	back := cur.Finish(true)
+	n.call(func(now register.Now, token uint64) {
+		n.shard.SubmitByOld(now, token, ringKey, register.Change{Kind: register.Identity}, timeout)
+	}, func(res register.Result) {
+		if res.Outcome != register.Done || !n.up || !res.Value.Live {
+			return
+		}
+		found, err := ring.DecodeConfiguration(res.Value.Data)
+		if err != nil {
+			panic(err)
+		}
+		switch {
+		case bytes.Equal(found.Encode(), back.Encode()):
+			n.learn([]*ring.Configuration{back})
+		case found.Epoch == cur.Epoch:
+			c := register.Change{Kind: register.Put, Data: back.Encode(), If: true, Index: res.Index}
+			n.call(func(now register.Now, token uint64) { n.shard.SubmitByOld(now, token, ringKey, c, timeout) }, func(res register.Result) {
+				if res.Outcome == register.Done && n.up && !k.chance(0.1) { // else: forgets it
+					n.learn([]*ring.Configuration{back})
 				}
 			})
 		}
