@@ -26,6 +26,12 @@ func anyData(t *rapid.T) []byte {
 
 func anyValue(t *rapid.T) Value {
 	v := Value{Live: rapid.Bool().Draw(t, "live"), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags"), Create: anyTime(t)}
+	if v.Hidden = rapid.Bool().Draw(t, "hidden"); v.Hidden {
+		v.Shown = anyTime(t)
+	}
+	if rapid.Bool().Draw(t, "more") {
+		v.Holding, v.Expires, v.Intent = anyHolding(t), time.Duration(rapid.Int64Min(0).Draw(t, "expires")), anyIntent(t)
+	}
 	at := Ballot{Time: MaxTime}
 	for range rapid.IntRange(0, maxEncodedLineage).Draw(t, "lineage") {
 		if at.IsZero() {
@@ -40,11 +46,36 @@ func anyValue(t *rapid.T) Value {
 func anyCell(t *rapid.T) Cell { return Cell{Accepted: anyBallot(t), Value: anyValue(t)} }
 
 func anyChange(t *rapid.T) Change {
-	c := Change{Kind: Kind(rapid.IntRange(int(Identity), int(Pop)).Draw(t, "change")), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags")}
+	c := Change{Kind: Kind(rapid.IntRange(int(Identity), int(Abort)).Draw(t, "change")), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags")}
 	if c.If = rapid.Bool().Draw(t, "if"); c.If {
 		c.Index = anyTime(t)
 	}
+	if rapid.Bool().Draw(t, "more") {
+		c.Expires, c.Holding = time.Duration(rapid.Int64Min(0).Draw(t, "expires")), anyHolding(t)
+		c.Tell = rapid.Bool().Draw(t, "tell")
+		c.Take, c.Remove = rapid.Bool().Draw(t, "take"), rapid.Bool().Draw(t, "remove")
+		c.Guard, c.Fresh = rapid.Bool().Draw(t, "guard"), rapid.Bool().Draw(t, "fresh")
+		c.Txn, c.Over = anyTxn(t), Ended{Txn: anyTxn(t), Committed: rapid.Bool().Draw(t, "committed")}
+	}
 	return c
+}
+
+func anyTxn(t *rapid.T) TxnID {
+	return TxnID{Start: anyBallot(t), Attempt: rapid.Uint32().Draw(t, "attempt")}
+}
+
+func anyHolding(t *rapid.T) Holding {
+	return Holding{Session: rapid.StringN(0, 9, 36).Draw(t, "session"), Holders: rapid.Uint64().Draw(t, "holders"), Token: anyTime(t)}
+}
+
+func anyIntent(t *rapid.T) *Intent {
+	return &Intent{
+		Txn: anyTxn(t), Guard: rapid.Bool().Draw(t, "guard"), Fresh: rapid.Bool().Draw(t, "fresh"), Stamp: anyTime(t),
+		New: Content{
+			Live: rapid.Bool().Draw(t, "new live"), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "new flags"), Holding: anyHolding(t),
+			Expires: time.Duration(rapid.Int64Min(0).Draw(t, "new expires")),
+		},
+	}
 }
 
 // anyMessage draws a message with the fields of its kind set.
@@ -79,7 +110,7 @@ func anyMessage(t *rapid.T) Message {
 		m.Timeout = time.Duration(rapid.Int64Min(0).Draw(t, "timeout"))
 	case MsgResult:
 		m.Result = Result{
-			Outcome: Outcome(rapid.IntRange(int(Done), int(Drifted)).Draw(t, "outcome")), Index: anyTime(t), Value: anyValue(t),
+			Outcome: Outcome(rapid.IntRange(int(Done), int(Oversized)).Draw(t, "outcome")), Index: anyTime(t), Value: anyValue(t),
 			Answered: rapid.IntRange(0, 255).Draw(t, "answered"), Owners: rapid.IntRange(0, 255).Draw(t, "owners"),
 		}
 	case MsgExpired:

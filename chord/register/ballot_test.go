@@ -41,9 +41,11 @@ func TestBallotString(t *testing.T) {
 func TestNames(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{MsgPrepare.String(), "prepare"}, {MsgDrift.String(), "drift"}, {MessageKind(0).String(), "message 0"}, {MessageKind(99).String(), "message 99"},
-		{Identity.String(), "identity"}, {Put.String(), "put"}, {Delete.String(), "delete"}, {Pop.String(), "pop"}, {Kind(9).String(), "kind 9"},
+		{Identity.String(), "identity"}, {Put.String(), "put"}, {Delete.String(), "delete"}, {Pop.String(), "pop"}, {Place.String(), "place"}, {Resolve.String(), "resolve"},
+		{Nudge.String(), "nudge"}, {Commit.String(), "commit"}, {Abort.String(), "abort"}, {Kind(0).String(), "kind 0"}, {Kind(10).String(), "kind 10"},
 		{Done.String(), "done"}, {Refused.String(), "refused"}, {NoQuorum.String(), "no quorum"}, {Unknown.String(), "unknown"},
-		{Overloaded.String(), "overloaded"}, {Drifted.String(), "drifted"}, {Outcome(0).String(), "outcome 0"},
+		{Overloaded.String(), "overloaded"}, {Drifted.String(), "drifted"}, {Held.String(), "held"}, {Oversized.String(), "oversized"},
+		{Absent.String(), "absent"}, {Pending.String(), "pending"}, {Committed.String(), "committed"}, {Aborted.String(), "aborted"}, {State(9).String(), "state 9"}, {Outcome(0).String(), "outcome 0"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%q, want %q", tt.got, tt.want)

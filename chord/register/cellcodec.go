@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/chord-plugin/chord-plugin/chord/ring"
 )
@@ -13,13 +15,34 @@ import (
 //
 //	version 1
 //	accepted: time, node
-//	flags: bit 0 live
+//	flags: bit 0 live, 1 hidden, 2 holding, 3 expires, 4 intent
 //	create, host flags
+//	hidden: shown
+//	holding: session (length, bytes), holders, token
+//	expires: nanoseconds
+//	intent: start, attempt; flags: bit 0 live, 1 guard, 2 fresh; stamp, host flags,
+//	  session (length, bytes), holders, token, expires, data (length, bytes)
 //	lineage: count, then (write time, write node, op time, op node) each
 //	data: the rest
 const cellVersion = 1
 
-const cellLive = 1
+// The flags of a value; a field whose flag is not set is zero and not there.
+const (
+	cellLive = 1 << iota
+	cellHidden
+	cellHolding
+	cellExpires
+	cellIntent
+	cellFlags = 1<<iota - 1
+)
+
+// The flags of an intent.
+const (
+	intentLive = 1 << iota
+	intentGuard
+	intentFresh
+	intentFlags = 1<<iota - 1
+)
 
 // maxEncodedLineage bounds what a decoder believes; a round adds at most
 // maxBatch writes to maxLineage, the one that is older and the origin.
@@ -60,15 +83,76 @@ func appendValue(dst []byte, v *Value) []byte {
 	if v.Live {
 		flags |= cellLive
 	}
+	if v.Hidden {
+		flags |= cellHidden
+	}
+	if v.Holding != (Holding{}) {
+		flags |= cellHolding
+	}
+	if v.Expires != 0 {
+		flags |= cellExpires
+	}
+	if v.Intent != nil {
+		flags |= cellIntent
+	}
 	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, v.Create)
 	dst = binary.AppendUvarint(dst, v.Flags)
+	if v.Hidden {
+		dst = binary.AppendUvarint(dst, v.Shown)
+	}
+	if flags&cellHolding != 0 {
+		dst = appendHolding(dst, v.Holding)
+	}
+	if v.Expires != 0 {
+		dst = binary.AppendUvarint(dst, uint64(v.Expires))
+	}
+	if v.Intent != nil {
+		dst = appendIntent(dst, v.Intent)
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(v.Lineage)))
 	for _, p := range v.Lineage {
 		dst = appendBallot(dst, p.Write)
 		dst = appendBallot(dst, p.Op)
 	}
 	return append(dst, v.Data...)
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+func appendHolding(dst []byte, h Holding) []byte {
+	dst = appendString(dst, h.Session)
+	dst = binary.AppendUvarint(dst, h.Holders)
+	return binary.AppendUvarint(dst, h.Token)
+}
+
+func appendTxn(dst []byte, id TxnID) []byte {
+	dst = appendBallot(dst, id.Start)
+	return binary.AppendUvarint(dst, uint64(id.Attempt))
+}
+
+func appendIntent(dst []byte, in *Intent) []byte {
+	dst = appendTxn(dst, in.Txn)
+	var flags byte
+	if in.New.Live {
+		flags |= intentLive
+	}
+	if in.Guard {
+		flags |= intentGuard
+	}
+	if in.Fresh {
+		flags |= intentFresh
+	}
+	dst = append(dst, flags)
+	dst = binary.AppendUvarint(dst, in.Stamp)
+	dst = binary.AppendUvarint(dst, in.New.Flags)
+	dst = appendHolding(dst, in.New.Holding)
+	dst = binary.AppendUvarint(dst, uint64(in.New.Expires))
+	dst = binary.AppendUvarint(dst, uint64(len(in.New.Data)))
+	return append(dst, in.New.Data...)
 }
 
 // decoder reads fields and keeps the first error.
@@ -129,18 +213,65 @@ func (d *decoder) node() ring.Node {
 	return 0
 }
 
+func (d *decoder) string() string { return string(d.bytes(d.uvarint())) }
+
+func (d *decoder) duration() time.Duration { return time.Duration(d.uvarint() & (1<<63 - 1)) }
+
+func (d *decoder) holding() Holding {
+	return Holding{Session: d.string(), Holders: d.uvarint(), Token: d.time()}
+}
+
+func (d *decoder) txn() TxnID {
+	id := TxnID{Start: d.ballot()}
+	n := d.uvarint()
+	if n > math.MaxUint32 {
+		d.fail(fmt.Errorf("attempt %d has more than 32 bits", n))
+	}
+	id.Attempt = uint32(n)
+	return id
+}
+
+func (d *decoder) intent() *Intent {
+	in := &Intent{Txn: d.txn()}
+	flags := d.byte()
+	if flags&^intentFlags != 0 {
+		d.fail(fmt.Errorf("unknown flags %#x of an intent; a newer build wrote this", flags))
+	}
+	in.New.Live, in.Guard, in.Fresh = flags&intentLive != 0, flags&intentGuard != 0, flags&intentFresh != 0
+	in.Stamp = d.time()
+	in.New.Flags = d.uvarint()
+	in.New.Holding = d.holding()
+	in.New.Expires = d.duration()
+	if data := d.bytes(d.uvarint()); len(data) > 0 {
+		in.New.Data = data
+	}
+	return in
+}
+
 func (d *decoder) ballot() Ballot { return Ballot{Time: d.time(), Node: d.node()} }
 
 // value reads a value whose data is the rest of the input.
 func (d *decoder) value() Value {
 	var v Value
 	flags := d.byte()
-	if flags&^cellLive != 0 {
+	if flags&^cellFlags != 0 {
 		d.fail(fmt.Errorf("unknown flags %#x; a newer build wrote this", flags))
 	}
 	v.Live = flags&cellLive != 0
 	v.Create = d.time()
 	v.Flags = d.uvarint()
+	if v.Hidden = flags&cellHidden != 0; v.Hidden {
+		v.Shown = d.time()
+	}
+	if flags&cellHolding != 0 {
+		v.Holding = d.holding()
+	}
+	if flags&cellExpires != 0 {
+		v.Expires = d.duration()
+	}
+	if flags&cellIntent != 0 {
+		v.Intent = d.intent()
+	}
 	n := d.uvarint()
 	if n > maxEncodedLineage {
 		d.fail(fmt.Errorf("lineage of %d writes; at most %d are kept", n, maxEncodedLineage))

@@ -1,6 +1,9 @@
 package register
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Kind is what a Change does. Kinds travel and never change their meaning.
 type Kind uint8
@@ -15,18 +18,28 @@ const (
 	Delete
 	// Pop leaves a tombstone and answers what was there.
 	Pop
+	// Place puts an intent of Txn beside the value. It answers the value as it is
+	// when that is applied, without data. Where it stands already it does nothing.
+	Place
+	// Resolve applies (Over.Committed) or removes the intent of Over.Txn; where none
+	// of it is it does nothing.
+	Resolve
+	// Nudge adds a nudge to a status that is pending and validates, and answers the
+	// status.
+	Nudge
+	// Commit turns a status that is pending and has Index nudges into Committed, and
+	// answers what it is then.
+	Commit
+	// Abort turns a status that is pending into Aborted by Txn, and answers what it is
+	// then.
+	Abort
 )
 
+var kindNames = [...]string{Identity: "identity", Put: "put", Delete: "delete", Pop: "pop", Place: "place", Resolve: "resolve", Nudge: "nudge", Commit: "commit", Abort: "abort"}
+
 func (k Kind) String() string {
-	switch k {
-	case Identity:
-		return "identity"
-	case Put:
-		return "put"
-	case Delete:
-		return "delete"
-	case Pop:
-		return "pop"
+	if k >= Identity && int(k) < len(kindNames) {
+		return kindNames[k]
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -42,6 +55,21 @@ type Change struct {
 	// key that does not exist.
 	If    bool
 	Index uint64
+	// Expires is what Put and Place store.
+	Expires time.Duration
+	// Take makes Put and Place store Holding; else the key keeps its own.
+	Take    bool
+	Holding Holding
+	// Tell makes Put answer the value that it leaves, without data.
+	Tell bool
+	// Txn is whose intent Place places.
+	Txn TxnID
+	// Remove makes Place place a deletion, Guard an intent that changes nothing. With
+	// Fresh, Put and Place create the key anew.
+	Remove, Guard, Fresh bool
+	// Over is resolved first, in the same change, where its intent is in the way of a
+	// Put, Delete, Pop or Place.
+	Over Ended
 }
 
 // writes reports whether the change could ever change a value, so that sending
@@ -49,37 +77,109 @@ type Change struct {
 func (c *Change) writes() bool { return c.Kind != Identity }
 
 // size is what the change costs a queue, in bytes.
-func (c *Change) size() int { return 64 + len(c.Data) }
+func (c *Change) size() int { return 64 + len(c.Data) + len(c.Holding.Session) }
 
-// apply returns the value after the change, written as w, and what to answer.
-// Without a change it returns cur itself.
-func (c *Change) apply(cur Value, w Past) (next Value, changed bool, res Result) {
-	if c.If && c.Index != cur.Index() {
-		return cur, false, Result{Outcome: Refused, Index: cur.Index()}
-	}
-	done := Result{Outcome: Done, Index: cur.Index()}
+// Apply returns the value after the change, written as w, and what to answer.
+// Without a change it returns cur itself. A value with an intent refuses what
+// would change it (Held); the answer names the intent.
+func (c *Change) Apply(cur Value, w Past) (next Value, changed bool, res Result) {
 	switch c.Kind {
-	case Put:
-		next = Value{Live: true, Data: c.Data, Flags: c.Flags, Create: w.Write.Time, Lineage: cur.extend(w)}
-		if cur.Live {
-			next.Create = cur.Create
-		}
-		done.Index = w.Write.Time
-		return next, true, done
 	case Identity:
-		done.Value = cur
-		return cur, false, done
-	case Pop:
-		done.Value = cur
-	case Delete:
+		return cur, false, Result{Outcome: Done, Index: cur.Index(), Value: cur}
+	case Resolve:
+		if next, changed = cur.without(c.Over); changed {
+			next = next.hide(w)
+		}
+		return next, changed, Result{Outcome: Done, Index: next.Index()}
+	case Nudge, Commit, Abort:
+		return c.applyStatus(cur, w)
+	case Put, Delete, Pop, Place:
 	default:
 		panic(fmt.Sprintf("register: apply of %v", c.Kind))
 	}
-	if !cur.Live {
-		return cur, false, done
+	base, resolved := cur.without(c.Over)
+	switch in := base.Intent; {
+	case in != nil && c.Kind == Place && in.Txn == c.Txn:
+		return cur, false, base.placed()
+	case in != nil:
+		return cur, false, Result{Outcome: Held, Index: base.Index(), Value: Value{Intent: &Intent{Txn: in.Txn, Stamp: in.Stamp}}}
+	case c.If && c.Index != base.Index():
+		return cur, false, Result{Outcome: Refused, Index: base.Index()}
 	}
-	done.Index = w.Write.Time
-	return Value{Lineage: cur.extend(w)}, true, done
+	if c.Kind == Place {
+		return c.place(cur, base, w)
+	}
+	res = Result{Outcome: Done, Index: base.Index()}
+	if c.Kind == Pop {
+		res.Value = base
+	}
+	if c.Kind != Put && !base.Live {
+		if resolved {
+			return base.hide(w), true, res
+		}
+		return cur, false, res
+	}
+	content := Content{}
+	if c.Kind == Put {
+		content = c.content(&base)
+	}
+	next = base.put(content, c.Fresh, w.Write.Time, cur.extend(w))
+	res.Index = w.Write.Time
+	if c.Kind == Put && c.Tell {
+		res.Value = next.Head()
+	}
+	return next, true, res
+}
+
+// content is what a Put or a Place stores on top of v.
+func (c *Change) content(v *Value) Content {
+	content := Content{Live: true, Data: c.Data, Flags: c.Flags, Holding: c.Holding, Expires: c.Expires}
+	if !c.Take {
+		content.Holding = Holding{}
+		if v.Live && !c.Fresh {
+			content.Holding = v.Holding
+		}
+	}
+	return content
+}
+
+// Leaves returns what hosts would see of a Place of c on top of v, but for the
+// timestamps.
+func (c *Change) Leaves(v *Value) Value {
+	if c.Remove {
+		return Value{}
+	}
+	n := c.content(v)
+	return Value{Live: true, Data: n.Data, Flags: n.Flags, Holding: n.Holding, Expires: n.Expires}
+}
+
+// place puts an intent beside base, which is cur with Over resolved.
+func (c *Change) place(cur, base Value, w Past) (next Value, changed bool, res Result) {
+	if len(base.Data)+len(c.Data) > MaxCellData {
+		return cur, false, Result{Outcome: Oversized, Index: base.Index()}
+	}
+	in := &Intent{Txn: c.Txn, Guard: c.Guard, Fresh: c.Fresh, Stamp: w.Write.Time}
+	if !c.Guard && !c.Remove {
+		in.New = c.content(&base)
+	}
+	next = base.hide(w)
+	next.Intent = in
+	return next, true, next.placed()
+}
+
+// placed answers a Place whose intent stands in v.
+func (v Value) placed() Result {
+	applied := v.Applied()
+	return Result{Outcome: Done, Index: applied.Index(), Value: applied.Head()}
+}
+
+func (c *Change) applyStatus(cur Value, w Past) (next Value, changed bool, res Result) {
+	next = cur
+	if data, ok := c.decide(&cur); ok {
+		next = cur.put(Content{Live: true, Data: data}, false, w.Write.Time, cur.extend(w))
+		changed = true
+	}
+	return next, changed, Result{Outcome: Done, Index: next.Index(), Value: next}
 }
 
 // Outcome is how an operation ended. The zero value is invalid.
@@ -99,6 +199,12 @@ const (
 	Overloaded
 	// Drifted: owners refuse this node's clock; it had no effect and never will.
 	Drifted
+	// Held: an intent of a transaction was in the way; it had no effect and never
+	// will.
+	Held
+	// Oversized: a value and an intent together are too large; it had no effect and
+	// never will.
+	Oversized
 )
 
 func (o Outcome) String() string {
@@ -115,6 +221,10 @@ func (o Outcome) String() string {
 		return "overloaded"
 	case Drifted:
 		return "drifted"
+	case Held:
+		return "held"
+	case Oversized:
+		return "oversized"
 	}
 	return fmt.Sprintf("outcome %d", uint8(o))
 }
@@ -127,7 +237,8 @@ type Result struct {
 	Outcome Outcome
 	// Index is the modify index after the operation; with Refused the index found.
 	Index uint64
-	// Value is what a read found and what a Pop took.
+	// Value is what a read found and what a Pop took; see also the kinds that say
+	// what they answer. With Held it has the intent, without what that is to leave.
 	Value Value
 	// Answered and Owners say how many owners were heard in the last attempt.
 	Answered, Owners int

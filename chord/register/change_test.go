@@ -47,7 +47,7 @@ func TestChangeApply(t *testing.T) {
 		{"delete if the index is that of a tombstone", Change{Kind: Delete, If: true, Index: 10}, dead, dead, false, refused(0)},
 		{"pop if the index is wrong", Change{Kind: Pop, If: true, Index: 11}, live, live, false, refused(10)},
 	} {
-		next, changed, res := tt.change.apply(tt.cur, w)
+		next, changed, res := tt.change.Apply(tt.cur, w)
 		if changed != tt.changed {
 			t.Errorf("%s: changed %v", tt.name, changed)
 		}
@@ -63,5 +63,5 @@ func TestChangeApply(t *testing.T) {
 			t.Error("a change without a kind was applied")
 		}
 	}()
-	(&Change{}).apply(none, w)
+	(&Change{}).Apply(none, w)
 }

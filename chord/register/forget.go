@@ -33,7 +33,7 @@ func (s *Shard) Forgettable(epoch uint64, key string, ballot Ballot) bool {
 	if cell.IsZero() {
 		return !s.acceptor.floor.Less(ballot)
 	}
-	return cell.Accepted == ballot && !cell.Value.Live
+	return cell.Accepted == ballot && cell.Value.IsTombstone()
 }
 
 // Forget drops the tombstone that this owner accepted at ballot, and promises in
@@ -63,7 +63,7 @@ func (s *Shard) forget(token, epoch uint64, key string, ballot Ballot) {
 	if !ok {
 		return
 	}
-	if cell.Accepted != ballot || cell.Value.Live {
+	if cell.Accepted != ballot || !cell.Value.IsTombstone() {
 		answer(Refused)
 		return
 	}

@@ -3,7 +3,6 @@ package register
 import (
 	"encoding/binary"
 	"fmt"
-	"time"
 )
 
 // The encoding of a message. Every message begins with version, kind, key (length
@@ -48,11 +47,7 @@ func AppendMessage(dst []byte, m *Message) []byte {
 		dst = appendBallot(dst, m.Op)
 		dst = binary.AppendUvarint(dst, m.Until)
 		dst = binary.AppendUvarint(dst, uint64(m.Timeout))
-		dst = append(dst, byte(m.Change.Kind))
-		dst = binary.AppendUvarint(dst, m.Change.Flags)
-		dst = appendBool(dst, m.Change.If)
-		dst = binary.AppendUvarint(dst, m.Change.Index)
-		dst = append(dst, m.Change.Data...)
+		dst = appendChange(dst, &m.Change)
 	case MsgResult:
 		dst = append(dst, byte(m.Result.Outcome))
 		dst = binary.AppendUvarint(dst, m.Result.Index)
@@ -107,7 +102,7 @@ func DecodeMessage(b []byte) (Message, error) {
 	case MsgForward:
 		m.Op = d.ballot()
 		m.Until = d.time()
-		m.Timeout = time.Duration(d.uvarint() & (1<<63 - 1))
+		m.Timeout = d.duration()
 		m.Change = d.change()
 	case MsgResult:
 		m.Result.Outcome = Outcome(d.byte())
@@ -115,7 +110,7 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Result.Answered = int(d.byte())
 		m.Result.Owners = int(d.byte())
 		m.Result.Value = d.value()
-		if o := m.Result.Outcome; o < Done || o > Drifted {
+		if o := m.Result.Outcome; o < Done || o > Oversized {
 			d.fail(fmt.Errorf("unknown outcome %d; a newer build sent this", o))
 		}
 	case MsgExpired:
@@ -151,10 +146,69 @@ func (d *decoder) bool() bool {
 
 func (d *decoder) cell() Cell { return Cell{Accepted: d.ballot(), Value: d.value()} }
 
+// changeMore in the byte of a change's kind says that the fields follow which
+// only transactions, locks and lifetimes use.
+const changeMore = 0x80
+
+// The flags of those fields.
+const (
+	changeTake = 1 << iota
+	changeRemove
+	changeGuard
+	changeFresh
+	changeCommitted
+	changeTell
+	changeFlags = 1<<iota - 1
+)
+
+// appendChange appends c; its data goes to the end of dst.
+func appendChange(dst []byte, c *Change) []byte {
+	kind := byte(c.Kind)
+	flags := c.flags()
+	more := flags != 0 || c.Expires != 0 || c.Holding != (Holding{}) || !c.Txn.IsZero() || !c.Over.Txn.IsZero()
+	if more {
+		kind |= changeMore
+	}
+	dst = append(dst, kind)
+	dst = binary.AppendUvarint(dst, c.Flags)
+	dst = appendBool(dst, c.If)
+	dst = binary.AppendUvarint(dst, c.Index)
+	if more {
+		dst = append(dst, flags)
+		dst = binary.AppendUvarint(dst, uint64(c.Expires))
+		dst = appendHolding(dst, c.Holding)
+		dst = appendTxn(dst, c.Txn)
+		dst = appendTxn(dst, c.Over.Txn)
+	}
+	return append(dst, c.Data...)
+}
+
+func (c *Change) flags() (flags byte) {
+	for bit, set := range map[byte]bool{changeTake: c.Take, changeRemove: c.Remove, changeGuard: c.Guard, changeFresh: c.Fresh, changeCommitted: c.Over.Committed, changeTell: c.Tell} {
+		if set {
+			flags |= bit
+		}
+	}
+	return flags
+}
+
 func (d *decoder) change() Change {
-	c := Change{Kind: Kind(d.byte()), Flags: d.uvarint(), If: d.bool(), Index: d.time()}
-	if c.Kind < Identity || c.Kind > Pop {
+	kind := d.byte()
+	c := Change{Kind: Kind(kind &^ changeMore), Flags: d.uvarint(), If: d.bool(), Index: d.time()}
+	if c.Kind < Identity || c.Kind > Abort {
 		d.fail(fmt.Errorf("unknown change %d; a newer build sent this", c.Kind))
+	}
+	if kind&changeMore != 0 {
+		flags := d.byte()
+		if flags&^changeFlags != 0 {
+			d.fail(fmt.Errorf("unknown flags %#x of a change; a newer build sent this", flags))
+		}
+		c.Take, c.Remove, c.Guard, c.Fresh = flags&changeTake != 0, flags&changeRemove != 0, flags&changeGuard != 0, flags&changeFresh != 0
+		c.Tell = flags&changeTell != 0
+		c.Expires = d.duration()
+		c.Holding = d.holding()
+		c.Txn = d.txn()
+		c.Over = Ended{Txn: d.txn(), Committed: flags&changeCommitted != 0}
 	}
 	if d.err == nil && len(d.b) > 0 {
 		c.Data = d.b[:len(d.b):len(d.b)]

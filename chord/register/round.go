@@ -157,7 +157,7 @@ func (s *Shard) apply(r *round, cell Cell) (v Value, changed, force bool) {
 			}
 		}
 		var did bool
-		v, did, r.results[i] = o.change.apply(v, w)
+		v, did, r.results[i] = o.change.Apply(v, w)
 		r.wrote[i] = did
 		changed = changed || did
 	}
@@ -174,8 +174,9 @@ func (o *op) resultOf(at Ballot) Result {
 			return sent.res
 		}
 	}
-	if o.change.Kind == Pop {
-		return Result{Outcome: Unknown} // done, but what was taken is not known here
+	switch o.change.Kind {
+	case Pop, Place, Nudge, Commit, Abort:
+		return Result{Outcome: Unknown} // done, but what it answers is not known here
 	}
 	return Result{Outcome: Done, Index: at.Time}
 }
@@ -196,7 +197,7 @@ func (s *Shard) accept(r *round, v Value) {
 	for _, o := range r.group.Owners() {
 		s.send(o, m)
 	}
-	s.timers.set(&r.timer, s.now.Mono+s.attempt(r.queue, len(v.Data)), func() { s.lost(r, false) })
+	s.timers.set(&r.timer, s.now.Mono+s.attempt(r.queue, v.size()), func() { s.lost(r, false) })
 }
 
 func (s *Shard) onPromise(from ring.Node, m *Message) {

@@ -1,5 +1,7 @@
 package register
 
+import "time"
+
 // OpID names an operation: the node at which it began and the timestamp it began
 // at. Every stamp with which the operation can be written is above it. (A ballot
 // need not be: see Past.)
@@ -26,6 +28,17 @@ type Value struct {
 	Flags uint64
 	// Create is the timestamp of the change that created the key.
 	Create uint64
+	// Holding says who holds the key as a lock.
+	Holding
+	// Expires is how long the entry lives from its last change; 0 is for ever.
+	Expires time.Duration
+	// Hidden says that the last write is none that hosts see: it placed an intent, or
+	// resolved one. Shown is then the timestamp of the last that is, 0 where there
+	// is none.
+	Hidden bool
+	Shown  uint64
+	// Intent is what a transaction means to put here, or nil.
+	Intent *Intent
 	// Lineage lists this value's own write first, then the writes it was built
 	// on, newest first, strictly descending in Write. It is empty only where
 	// nothing was ever written. An identity round keeps it.
@@ -40,12 +53,42 @@ func (v *Value) Write() Ballot {
 	return v.Lineage[0].Write
 }
 
+// Stamp returns the timestamp of the last change that hosts could see, deletions
+// included; 0 where nothing is known to have been.
+func (v *Value) Stamp() uint64 {
+	switch {
+	case v.Hidden:
+		return v.Shown
+	case len(v.Lineage) == 0 || v.Lineage[0].Op.IsZero(): // see round.nothing
+		return 0
+	}
+	return v.Lineage[0].Write.Time
+}
+
 // Index returns the modify index: 0 for a key that does not exist.
 func (v *Value) Index() uint64 {
 	if !v.Live {
 		return 0
 	}
-	return v.Write().Time
+	return v.Stamp()
+}
+
+// Head returns what hosts see but for the data, without the past and an intent.
+func (v *Value) Head() Value {
+	return Value{Live: v.Live, Flags: v.Flags, Create: v.Create, Holding: v.Holding, Expires: v.Expires, Hidden: true, Shown: v.Stamp()}
+}
+
+// IsTombstone reports whether nothing is there, nor may come of an intent, so
+// that the value may be forgotten.
+func (v *Value) IsTombstone() bool { return !v.Live && v.Intent == nil }
+
+// size is how many bytes of data a value has, with those of its intent.
+func (v *Value) size() int {
+	n := len(v.Data)
+	if v.Intent != nil {
+		n += len(v.Intent.New.Data)
+	}
+	return n
 }
 
 // Cell is what an acceptor has accepted for a key.

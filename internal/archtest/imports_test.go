@@ -21,10 +21,11 @@ var ours = map[string][]string{
 	"backend/backendtest": {"backend"},
 	"chord/ring":          {},
 	"chord/register":      {"chord/ring"},
+	"chord/txn":           {"chord/register"},
 	"chord/store":         {"chord/ring", "chord/register"},
 	"gossip":              {"chord/ring"},
 	"mesh":                {"chord/ring"},
-	"chord":               {"backend", "chord/ring", "chord/register", "chord/store", "gossip", "mesh"},
+	"chord":               {"backend", "chord/ring", "chord/register", "chord/txn", "chord/store", "gossip", "mesh"},
 	"plugin/proto":        {},
 	"plugin":              {"backend", "plugin/proto"},
 	"httpapi":             {"backend"},
@@ -33,7 +34,7 @@ var ours = map[string][]string{
 
 // pure packages import the standard library only, and of it nothing that waits,
 // reads or writes.
-var pure = []string{"chord/ring", "chord/register"}
+var pure = []string{"chord/ring", "chord/register", "chord/txn"}
 
 var impure = []string{"os", "net", "context", "log", "log/slog", "io/fs", "time/tzdata", "sync/atomic"}
 
@@ -47,7 +48,7 @@ var only = map[string][]string{
 	"github.com/hashicorp/go-plugin":      {"plugin"},
 	"github.com/hashicorp/cli":            {"cmd/chord-plugin"},
 	"github.com/hashicorp/hcl/v2":         {"cmd/chord-plugin"},
-	"github.com/anishathalye/porcupine":   {"backend/backendtest", "internal/sim", "integration"},
+	"github.com/anishathalye/porcupine":   {"backend/backendtest", "internal/sim", "internal/txnsim", "integration"},
 	"github.com/prometheus/client_golang": {"cmd/chord-plugin"},
 }
 

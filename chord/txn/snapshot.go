@@ -1,0 +1,140 @@
+package txn
+
+import (
+	"slices"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+)
+
+// Snapshot is what hosts see in a range at one moment.
+type Snapshot struct {
+	// Keys are sorted and have no intents. Tombstones are among them.
+	Keys []KeyValue
+	// More says that the range goes on after UpTo.
+	More bool
+	UpTo string
+}
+
+// Snapshot returns a range as it was at one moment of the call. A range that is
+// never at rest ends with a conflict.
+func (c *Coordinator) Snapshot(r Registers, q Range) (Snapshot, error) {
+	var pause time.Duration
+	for range maxListTries {
+		pic, err := r.Scan(q)
+		if err != nil {
+			return Snapshot{}, unavailable(q.Prefix, err)
+		}
+		same := true
+		if !holds(ruleStatusBefore) {
+			if same, err = pic.Still(); err != nil {
+				return Snapshot{}, unavailable(q.Prefix, err)
+			}
+		}
+		settled, err := c.reveal(r, &pic)
+		if err != nil {
+			return Snapshot{}, unavailable(q.Prefix, err)
+		}
+		if settled && holds(ruleStatusBefore) && holds(ruleSecondPass) {
+			if same, err = pic.Still(); err != nil {
+				return Snapshot{}, unavailable(q.Prefix, err)
+			}
+		}
+		if settled && same {
+			return Snapshot{pic.Keys, pic.More, pic.UpTo}, nil
+		}
+		pause = c.pause(pause)
+		if err := r.Sleep(pause); err != nil {
+			return Snapshot{}, unavailable(q.Prefix, err)
+		}
+	}
+	return Snapshot{}, conflict(q.Prefix, "the keys under this prefix kept changing while they were listed; try again, or list a smaller part")
+}
+
+// reveal replaces the cells that have intents by what hosts see there; false if
+// a transaction ended meanwhile and the range must be scanned anew.
+func (c *Coordinator) reveal(r Registers, pic *Picture) (bool, error) {
+	var at []int
+	var met []ID
+	for i := range pic.Keys {
+		if in := pic.Keys[i].Intent; in != nil {
+			at = append(at, i)
+			met = append(met, in.Txn)
+		}
+	}
+	if len(met) == 0 {
+		return true, nil
+	}
+	states, err := c.Decided(r, met)
+	if err != nil {
+		return false, err
+	}
+	settled := true
+	for i, n := range at {
+		cell := &pic.Keys[n]
+		switch states[i] {
+		case register.Committed:
+			cell.Value = cell.Applied()
+		case register.Absent:
+			settled = false
+			if _, err := c.Read(r, cell.Key); err != nil { // removes an orphan
+				return false, err
+			}
+		default:
+			cell.Value = cell.Old()
+		}
+	}
+	return settled, nil
+}
+
+// Decided returns the state of each of the transactions (which may be named more
+// than once) as they all were at one moment of the call. Those that were pending
+// then have been nudged since. Absent stands for one of which that can not be
+// said: look at its cells again.
+//
+// Each status is read once, and where more than one transaction was met those
+// that were pending once more: had one of them committed between the reading of
+// its own status and of the next, the two would not be of one moment, and what
+// happened between could have been seen elsewhere.
+func (c *Coordinator) Decided(r Registers, ids []ID) ([]register.State, error) {
+	states := make([]register.State, len(ids))
+	first := map[ID]int{}
+	var ask []int // a place in ids for each transaction
+	for i, id := range ids {
+		if _, ok := first[id]; ok && holds(ruleStatusOnce) {
+			continue
+		}
+		first[id] = i
+		ask = append(ask, i)
+	}
+	read := func(nudge bool) error {
+		return r.Each(len(ask), func(n int) error {
+			st, err := status(r, ids[ask[n]], nudge)
+			states[ask[n]] = st.State
+			return err
+		})
+	}
+	twice := len(first) > 1 && holds(ruleOneMoment)
+	if twice {
+		if err := read(false); err != nil {
+			return nil, err
+		}
+		ask = slices.DeleteFunc(ask, func(i int) bool { return states[i] != register.Pending })
+	}
+	if err := read(holds(ruleNudge)); err != nil {
+		return nil, err
+	}
+	if twice {
+		for _, i := range ask {
+			if states[i] != register.Pending {
+				states[i] = register.Absent
+			}
+		}
+	}
+	if holds(ruleStatusOnce) {
+		for i, id := range ids {
+			states[i] = states[first[id]]
+		}
+	}
+	return states, nil
+}

@@ -1,0 +1,7 @@
+// Package txnsim runs the real transaction code over simulated registers, under
+// one seed: the registers are linearizable, but calls are slow, late or lost, may
+// end in doubt and take effect long after, clocks differ by minutes, and
+// coordinators die at any step. What clients saw is judged for strict
+// serializability. Processes are coroutines of one goroutine, so that a seed
+// reproduces a run to the last step.
+package txnsim

@@ -1,0 +1,196 @@
+package txnsim
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
+)
+
+// port is what a process reaches the registers through. It implements
+// txn.Registers.
+type port struct {
+	w        *world
+	p        *process
+	n        *node
+	client   int
+	deadline time.Duration
+}
+
+var errNoQuorum = errors.New("too few owners answered")
+
+const (
+	slowest  = 8 * time.Millisecond
+	latest   = 400 * time.Millisecond
+	patience = 300 * time.Millisecond // of a register that too few owners answer for
+)
+
+// call runs op at the registers some time from now, or later, or never.
+func (e *port) call(writes bool, op func()) error {
+	w, rt := e.w, e.w.current
+	if w.now >= e.deadline {
+		return errNoQuorum
+	}
+	there, back := w.between(0, slowest), w.between(0, slowest)
+	runs := true
+	var err error
+	if w.faulty {
+		switch x := w.rng.Float64(); {
+		case x < 0.01: // nobody answers
+			runs, back, err = false, patience, errNoQuorum
+		case x < 0.03:
+			back += w.between(0, latest)
+		case x < 0.08:
+			there += w.between(0, latest)
+		case x < 0.1 && writes: // nobody says whether it was done
+			w.stats.Doubts++
+			back, err = w.between(0, patience), txn.ErrUnknown
+			switch w.rng.IntN(3) {
+			case 0:
+				runs = false
+			case 1: // it is done after that
+				there += back + w.between(0, 4*latest)
+				back = -w.between(0, there)
+			}
+		}
+	}
+	if runs {
+		w.after(there, op)
+	}
+	took := there + back
+	if w.now+took > e.deadline {
+		took, err = e.deadline-w.now, errNoQuorum
+		if writes {
+			err = txn.ErrUnknown
+		}
+	}
+	if w.faulty && w.chance(w.dying) {
+		w.after(w.between(0, took+1), e.p.kill)
+	}
+	w.after(took, rt.resume)
+	rt.wait()
+	if err != nil {
+		return fmt.Errorf("simulated: %w", err)
+	}
+	return nil
+}
+
+func (e *port) Read(key string) (v register.Value, err error) {
+	err = e.call(false, func() { v = e.w.held[key] })
+	return v, err
+}
+
+func (e *port) Change(key string, c register.Change) (res register.Result, err error) {
+	err = e.call(true, func() { res = e.w.change(e.n, key, c) })
+	return res, err
+}
+
+// Scan asks each member for what it holds, each at a moment of its own.
+func (e *port) Scan(q txn.Range) (txn.Picture, error) {
+	w := e.w
+	var pic txn.Picture
+	at := make([]int, members)
+	err := e.Each(members, func(m int) error {
+		return e.call(false, func() {
+			at[m] = w.changes
+			for _, key := range slices.Sorted(maps.Keys(w.held)) {
+				if w.holder[key] == m && within(q, key) {
+					pic.Keys = append(pic.Keys, txn.KeyValue{Key: key, Value: w.held[key]})
+				}
+			}
+		})
+	})
+	slices.SortFunc(pic.Keys, func(a, b txn.KeyValue) int { return strings.Compare(a.Key, b.Key) })
+	if q.Limit > 0 {
+		live := 0
+		for i, kv := range pic.Keys {
+			if kv.Live || kv.Intent != nil {
+				live++
+			}
+			if live == q.Limit && i+1 < len(pic.Keys) {
+				pic.More, pic.UpTo, pic.Keys = true, kv.Key, pic.Keys[:i+1]
+				break
+			}
+		}
+	}
+	if pic.More {
+		q.UpTo = pic.UpTo
+	}
+	pic.Still = func() (bool, error) {
+		still := true
+		err := e.Each(members, func(m int) error {
+			return e.call(false, func() {
+				for key, n := range w.changed {
+					if w.holder[key] == m && n > at[m] && within(q, key) {
+						still = false
+					}
+				}
+			})
+		})
+		return still, err
+	}
+	return pic, err
+}
+
+// within reports whether a key of a host lies in a range.
+func within(q txn.Range, key string) bool {
+	return key[0] != 0 && strings.HasPrefix(key, q.Prefix) && key > q.After && (q.UpTo == "" || key <= q.UpTo)
+}
+
+// NewID issues ballots by the node's clock, which never issues one twice.
+func (e *port) NewID() (register.Ballot, error) {
+	n := e.n
+	n.lastID = max(n.lastID+1, uint64(e.w.now/time.Microsecond)+n.skew)
+	return register.Ballot{Time: n.lastID, Node: ring.Node(n.number + 1)}, nil
+}
+
+func (e *port) Now() time.Duration { return e.w.now }
+
+func (e *port) Sleep(d time.Duration) error {
+	w, rt := e.w, e.w.current
+	d = d/2 + w.between(0, d+1)
+	if w.now+d > e.deadline {
+		w.after(max(e.deadline-w.now, 0), rt.resume)
+		rt.wait()
+		return errNoQuorum
+	}
+	w.after(d, rt.resume)
+	rt.wait()
+	return nil
+}
+
+func (e *port) Each(n int, do func(i int) error) error {
+	w, rt := e.w, e.w.current
+	left := n
+	var first error
+	for i := range n {
+		e.p.spawn(func() {
+			if err := do(i); err != nil && first == nil {
+				first = err
+			}
+		}, func() {
+			if left--; left == 0 {
+				w.after(0, rt.resume)
+			}
+		})
+	}
+	if n > 0 {
+		rt.wait()
+	}
+	return first
+}
+
+// backgroundTime is how long work in the background may take.
+const backgroundTime = 2 * time.Second
+
+func (e *port) Later(do func(r txn.Registers)) {
+	bg := *e
+	bg.deadline = e.w.now + backgroundTime
+	e.p.spawn(func() { do(&bg) }, func() {})
+}

@@ -1,0 +1,68 @@
+package txnsim
+
+import (
+	"flag"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	seeds = flag.Uint64("seeds", 500, "how many seeds TestSeeds runs")
+	seed  = flag.Uint64("seed", 1, "the first seed of TestSeeds")
+)
+
+func options(n uint64) Options { return Options{Seed: n, Duration: 3 * time.Second} }
+
+// TestSeeds runs clients under every fault. A failure names its seed:
+//
+//	go test ./internal/txnsim -run TestSeeds -seed N -seeds 1
+func TestSeeds(t *testing.T) {
+	total := runSeeds(t, *seed, *seeds, options)
+	t.Logf("%d seeds: %+v", *seeds, total)
+	if total.Operations < int(*seeds)*20 {
+		t.Errorf("only %d operations in %d seeds: the clients do not get through", total.Operations, *seeds)
+	}
+	if *seeds >= 100 && (total.Deaths == 0 || total.Doubts == 0 || total.Nudges == 0 || total.Pushes == 0 || total.Orphans == 0 || total.Revalidations == 0) {
+		t.Errorf("something never happened: %+v", total)
+	}
+	if total.Undecided*100 >= 3*max(int(*seeds), 100) {
+		t.Errorf("the checker gave up on %d of %d seeds", total.Undecided, *seeds)
+	}
+}
+
+// runSeeds runs seeds from first on, two at a time, and reports those that fail.
+func runSeeds(t *testing.T, first, count uint64, options func(seed uint64) Options) (total Stats) {
+	t.Helper()
+	var next atomic.Uint64
+	next.Store(first)
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for range 2 {
+		workers.Go(func() {
+			for n := next.Add(1) - 1; n < first+count; n = next.Add(1) - 1 {
+				stats, err := Run(options(n))
+				mu.Lock()
+				total.Add(stats)
+				if err != nil {
+					t.Errorf("seed %d: %v", n, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return total
+}
+
+// TestSameSeedSameRun: a seed reproduces a run to the last call.
+func TestSameSeedSameRun(t *testing.T) {
+	for n := range uint64(5) {
+		a, _ := Run(options(n))
+		b, _ := Run(options(n))
+		if a != b {
+			t.Errorf("seed %d: %+v, then %+v", n, a, b)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package txnsim
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
+)
+
+const members = 3
+
+// world is the registers, which are linearizable, and the nodes.
+type world struct {
+	kernel
+	cfg     txn.Config
+	faulty  bool    // calls are late, lost or in doubt, and processes die
+	dying   float64 // how likely a process dies at a call
+	current *routine
+
+	held map[string]register.Value
+	// changed says when a key last changed, counted in changes; last is the highest
+	// stamp that a key ever had, diedAt when it became a tombstone.
+	changed map[string]int
+	changes int
+	last    map[string]uint64
+	diedAt  map[string]time.Duration
+	// holder is the member that holds a key, for scans.
+	holder map[string]int
+
+	nodes []*node
+	stats Stats
+}
+
+// node is a node that coordinates.
+type node struct {
+	number int
+	skew   uint64 // microseconds that its clock is ahead
+	lastID uint64
+	c      *txn.Coordinator
+}
+
+// Stats count what happened in a run.
+type Stats struct {
+	Operations, Unknown, Conflicts, Unavailable, Failed, Commits, Lists, Deaths, Doubts, Orphans, Nudges, Pushes, Revalidations, Undecided int
+}
+
+// Add adds other to s.
+func (s *Stats) Add(o Stats) {
+	s.Operations += o.Operations
+	s.Unknown += o.Unknown
+	s.Conflicts += o.Conflicts
+	s.Unavailable += o.Unavailable
+	s.Failed += o.Failed
+	s.Commits += o.Commits
+	s.Lists += o.Lists
+	s.Deaths += o.Deaths
+	s.Doubts += o.Doubts
+	s.Orphans += o.Orphans
+	s.Nudges += o.Nudges
+	s.Pushes += o.Pushes
+	s.Revalidations += o.Revalidations
+	s.Undecided += o.Undecided
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{
+		kernel: kernel{rng: rand.New(rand.NewPCG(seed, 7))}, held: map[string]register.Value{},
+		changed: map[string]int{}, last: map[string]uint64{}, diedAt: map[string]time.Duration{}, holder: map[string]int{},
+	}
+	w.cfg = txn.Config{
+		Timeout: w.between(100*time.Millisecond, 800*time.Millisecond), Life: time.Second,
+		Moment: w.between(1*time.Millisecond, 40*time.Millisecond), Pause: time.Millisecond,
+	}
+	for n := range members {
+		w.nodes = append(w.nodes, &node{number: n, skew: uint64(w.between(0, 3*time.Minute) / time.Microsecond)})
+		w.restart(n)
+	}
+	w.after(0, w.forgetTombstones)
+	return w
+}
+
+// restart makes a node forget what it knew.
+func (w *world) restart(n int) {
+	c, err := txn.New(w.cfg)
+	if err != nil {
+		panic(err)
+	}
+	w.nodes[n].c = c
+}
+
+// forgetTombstones forgets those that are as old as registers keep them.
+func (w *world) forgetTombstones() {
+	for _, key := range slices.Sorted(maps.Keys(w.held)) {
+		if v := w.held[key]; v.IsTombstone() && w.now-w.diedAt[key] > w.cfg.Life+w.cfg.Timeout {
+			delete(w.held, key)
+		}
+	}
+	w.after(20*time.Millisecond, w.forgetTombstones)
+}
+
+// stamp returns a timestamp for a change of a key, by the clock of a node.
+func (w *world) stamp(n *node, key string) uint64 {
+	s := max(uint64(w.now/time.Microsecond)+n.skew, w.last[key]+1)
+	w.last[key] = s
+	return s
+}
+
+// change applies a change to a register, as an owner of the key does.
+func (w *world) change(n *node, key string, c register.Change) register.Result {
+	cur := w.held[key]
+	stamp := w.stamp(n, key)
+	who := register.Ballot{Time: stamp, Node: ring.Node(n.number + 1)}
+	next, changed, res := c.Apply(cur, register.Past{Write: who, Op: who})
+	w.count(&c, &cur, changed)
+	if !changed {
+		return res
+	}
+	next.Lineage = next.Lineage[:1] // nobody here asks for the past
+	if cur.Live && next.IsTombstone() {
+		w.diedAt[key] = w.now
+	}
+	w.changes++
+	w.changed[key] = w.changes
+	w.held[key] = next
+	if _, ok := w.holder[key]; !ok {
+		w.holder[key] = w.rng.IntN(members)
+	}
+	return res
+}
+
+// count counts what is worth knowing of a change.
+func (w *world) count(c *register.Change, cur *register.Value, changed bool) {
+	switch {
+	case c.Kind == register.Commit && !changed && w.statusAt(cur).State == register.Pending:
+		w.stats.Revalidations++
+	case !changed:
+	case c.Kind == register.Nudge:
+		w.stats.Nudges++
+	case c.Kind == register.Commit:
+		w.stats.Commits++
+	case c.Kind == register.Abort:
+		w.stats.Pushes++
+	case c.Kind == register.Resolve && !c.Over.Committed:
+		if status := w.held[c.Over.Txn.Key()]; !status.Live {
+			w.stats.Orphans++
+		}
+	}
+}
+
+func (w *world) statusAt(v *register.Value) register.Status {
+	s, err := register.StatusOf(v)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
