@@ -11,6 +11,7 @@ import (
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
 // Role is what a node is in the ring.
@@ -88,6 +89,7 @@ type Config struct {
 	Version string
 
 	wall func() time.Time // the wall clock; tests set it wrong
+	txns txn.Config       // tests are in a hurry
 	// forgetAge is how old a tombstone is before it is forgotten; tests are in a
 	// hurry.
 	forgetAge time.Duration

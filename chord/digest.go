@@ -11,8 +11,8 @@ import (
 	"github.com/chord-plugin/chord-plugin/mesh"
 )
 
-// held is what an owner holds of a key: an entry if live, else a tombstone, or
-// nothing if it is zero.
+// held is what an owner holds of a key: an entry, or the intent of a transaction, if
+// live, else a tombstone, or nothing if it is zero.
 type held struct {
 	accepted register.Ballot
 	live     bool

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,9 +22,10 @@ import (
 // misses it is given it first. While an owner is down its tombstones stay.
 
 const (
-	// defaultForgetAge is how old a tombstone is before it is forgotten. It is above
-	// the age up to which doubtful operations can be told by their lineage, and
-	// spares the ballots that proposers hold ready.
+	// defaultForgetAge is for how long a tombstone is kept. It is above the age up to
+	// which doubtful operations can be told by their lineage, and that of a
+	// transaction (see txn.Config.Life), and spares the ballots that proposers hold
+	// ready.
 	defaultForgetAge = 90 * time.Second
 	// forgetPause is the mean time between two looks for old tombstones, forgetSoon
 	// the one after a look that found some.
@@ -38,6 +41,50 @@ const (
 type forgetter struct {
 	node  *Node
 	limit *rate.Limiter
+	// sightings are the tombstones that passes have seen.
+	sightings map[tombstone]sighting
+	// passes counts those that have ended.
+	passes int
+}
+
+// maxSightings bounds the tombstones that a forgetter knows the age of. Others have
+// to wait until some of these are forgotten.
+const maxSightings = 1 << 18
+
+// sighting is when a tombstone was first seen, and in which pass it was last.
+type sighting struct {
+	first time.Duration
+	last  int
+}
+
+func newForgetter(n *Node, limit *rate.Limiter) *forgetter {
+	return &forgetter{node: n, limit: limit, sightings: map[tombstone]sighting{}}
+}
+
+// age returns for how long a tombstone is known to be here. What its ballot says of
+// its age is by the clock of another node.
+func (f *forgetter) age(t tombstone) time.Duration {
+	now := f.node.mono()
+	s, known := f.sightings[t]
+	if !known {
+		if len(f.sightings) == maxSightings {
+			return 0
+		}
+		s.first = now
+	}
+	s.last = f.passes
+	f.sightings[t] = s
+	return now - s.first
+}
+
+// passed ends a pass: what it has not seen is gone.
+func (f *forgetter) passed() {
+	for t, s := range f.sightings {
+		if s.last != f.passes {
+			delete(f.sightings, t)
+		}
+	}
+	f.passes++
 }
 
 // tombstone is a deletion that this node holds.
@@ -135,52 +182,60 @@ func (f *forgetter) pass(ctx context.Context) (found bool, err error) {
 		var old []tombstone
 		for i := range page.Cells {
 			c := &page.Cells[i]
-			if after = c.Key; f.due(st, c) {
+			// Those of transactions are the sweeper's.
+			if after = c.Key; !strings.HasPrefix(c.Key, register.TxnPrefix) && f.due(st, c, n.cfg.forgetAge) {
 				old = append(old, tombstone{c.Key, c.Cell.Accepted})
 			}
 		}
 		if err := spend(ctx, f.limit, len(page.Cells)*noteBytes); err != nil {
 			return found, err
 		}
-		for len(old) > 0 {
-			part := old[:min(len(old), forgetKeys)]
-			old = old[len(part):]
-			forgot, err := f.forget(ctx, st, part)
-			if err != nil {
-				return found, err
-			}
-			found = found || forgot > 0
+		forgot, err := f.forget(ctx, st, old)
+		if err != nil {
+			return found, err
 		}
+		found = found || forgot > 0
 		more = page.More
 	}
+	f.passed()
 	return found, nil
 }
 
 // due reports whether this node is to see to it that a cell is forgotten: the
 // first owner is when it is old enough, each further one when it is that much
 // older, for what the others have forgotten already.
-func (f *forgetter) due(st *ringState, c *store.KeyCell) bool {
-	if c.Cell.Value.Live || c.Key == ringKey || c.Key == voteKey {
+func (f *forgetter) due(st *ringState, c *store.KeyCell, age time.Duration) bool {
+	if !c.Cell.Value.IsTombstone() || c.Key == ringKey || c.Key == voteKey {
 		return false
 	}
 	g := st.placement.Group(c.Key)
-	for i, o := range g.Owners() {
+	i := g.Index(f.node.id.Node())
+	if i < 0 || f.age(tombstone{c.Key, c.Cell.Accepted}) < time.Duration(i+1)*age {
+		return false
+	}
+	for _, o := range g.Owners() {
 		if !f.node.peers.usable(o) {
 			return false
 		}
-		if o == f.node.id.Node() {
-			age := f.node.cfg.wall().Sub(register.TimeOf(max(c.Cell.Value.Write().Time, c.Cell.Accepted.Time)))
-			if age < time.Duration(i+1)*f.node.cfg.forgetAge {
-				return false
-			}
-		}
 	}
-	return g.Index(f.node.id.Node()) >= 0
+	return true
 }
 
 // forget has tombstones forgotten by all their owners, as far as all hold them.
 // Those that do not are given them. It returns how many were forgotten.
-func (f *forgetter) forget(ctx context.Context, st *ringState, old []tombstone) (int, error) {
+func (f *forgetter) forget(ctx context.Context, st *ringState, old []tombstone) (forgot int, err error) {
+	for part := range slices.Chunk(old, forgetKeys) {
+		n, err := f.forgetPart(ctx, st, part)
+		if err != nil {
+			return forgot, err
+		}
+		forgot += n
+	}
+	return forgot, nil
+}
+
+// forgetPart is forget for at most forgetKeys.
+func (f *forgetter) forgetPart(ctx context.Context, st *ringState, old []tombstone) (int, error) {
 	held, err := f.ask(ctx, st, old, false)
 	if err != nil {
 		return 0, err

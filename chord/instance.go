@@ -30,8 +30,9 @@ type Instance struct {
 }
 
 var (
-	_ backend.Backend = (*Instance)(nil)
-	_ backend.Admin   = (*Instance)(nil)
+	_ backend.Backend       = (*Instance)(nil)
+	_ backend.Transactional = (*Instance)(nil)
+	_ backend.Admin         = (*Instance)(nil)
 )
 
 // Start opens a node, as Open does, and keeps it in the ring.
@@ -281,6 +282,17 @@ func (i *Instance) PopItem(ctx context.Context) (*backend.Entry, error) {
 // List implements backend.Backend.
 func (i *Instance) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
 	return use(ctx, i, func(n *Node) (*backend.ListResult, error) { return n.List(ctx, q) })
+}
+
+// Txn implements backend.Transactional.
+func (i *Instance) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
+	return use(ctx, i, func(n *Node) (*backend.TxnResult, error) { return n.Txn(ctx, ops) })
+}
+
+// Begin implements backend.Transactional. The transaction ends with the node as it
+// is now.
+func (i *Instance) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
+	return use(ctx, i, func(n *Node) (backend.Tx, error) { return n.Begin(ctx, opts) })
 }
 
 // Keys yields every key under prefix; see backend.Keys.

@@ -17,6 +17,12 @@ import (
 // result was true at that moment; a key that did change matters not if it folds
 // into a group of which another key stood still. Else the changes are put in and
 // the question is asked again, a bounded number of times.
+//
+// A key may have the intent of a transaction. What it holds is then what the
+// transaction's status says: those are read, all as of one moment, between the
+// answers and the question what has changed, and that moment is the listing's. A
+// transaction that was pending then has been told, so that it checks anew what it
+// read. One without a status has just ended; its keys count as changed.
 
 const (
 	// maxListRounds bounds the questions of one try, maxListTries the tries.

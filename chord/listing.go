@@ -11,6 +11,7 @@ import (
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
 // listing is one try to list. See list.go.
@@ -29,6 +30,9 @@ type listing struct {
 	from  string
 	upTo  string
 	ended bool
+	// until, unless empty, is the last key of the range, as though no more were
+	// under the prefix.
+	until string
 	// answers by member, of those that take part.
 	answers map[ring.Node]*memberAnswer
 	// settled are the keys so far on which a quorum agrees, sorted; open are the
@@ -38,6 +42,8 @@ type listing struct {
 	// unsettled counts the rounds in which the owners of a key differed.
 	unsettled map[string]int
 	skipped   []skippedPart
+	// states are those of the transactions whose intents are in settled; see decide.
+	states map[txn.ID]register.State
 }
 
 // memberAnswer is what one member holds, as far as it was scanned.
@@ -94,10 +100,15 @@ func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
 		l.skip(res)
 	}
 	for range maxListRounds {
+		again, err := l.decide(ctx)
+		if err != nil {
+			return nil, err
+		}
 		moved, err := l.refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
+		maps.Copy(moved, again)
 		maps.Copy(moved, l.open)
 		still := l.settled
 		if len(moved) > 0 {
@@ -191,6 +202,8 @@ func (l *listing) scan(ctx context.Context) error {
 		}
 		l.ended = false
 	}
+	l.upTo = upTo
+	l.ended = l.ended || l.until != "" && upTo >= l.until
 	first := len(l.answers) == 0
 	for m := range l.answers {
 		if replies[m] == nil {
@@ -206,8 +219,8 @@ func (l *listing) scan(ctx context.Context) error {
 		}
 		for i := range reply.Cells {
 			c := &reply.Cells[i]
-			if !l.ended && c.Key > upTo {
-				break // not all have answered so far; it comes again
+			if l.beyond(c.Key) {
+				break // where not all have answered so far it comes again
 			}
 			if err := a.take(c); err != nil {
 				return err
@@ -215,12 +228,16 @@ func (l *listing) scan(ctx context.Context) error {
 			keys = append(keys, c.Key)
 		}
 	}
-	l.upTo = upTo
 	slices.Sort(keys)
 	for _, key := range slices.Compact(keys) {
 		l.judge(key)
 	}
 	return nil
+}
+
+// beyond reports whether a key is above what was scanned so far, or the range.
+func (l *listing) beyond(key string) bool {
+	return !l.ended && key > l.upTo || l.until != "" && key > l.until
 }
 
 // pageSize is how many cells to ask for at a time.
@@ -325,9 +342,10 @@ func (l *listing) agreed(key string) (heldCell, bool) {
 // fold makes the result of sorted keys; full reports that the limit was reached.
 func (l *listing) fold(keys []known) (res *backend.ListResult, full bool) {
 	res = &backend.ListResult{}
-	for _, k := range keys {
-		v := &k.cell.cell.Value
-		res.Index = max(res.Index, v.Write().Time)
+	for i := range keys {
+		k := &keys[i]
+		v := l.shown(&k.cell.cell.Value)
+		res.Index = max(res.Index, v.Stamp())
 		if !v.Live {
 			continue
 		}
@@ -379,7 +397,7 @@ func (l *listing) refresh(ctx context.Context) (moved map[string]bool, err error
 		a.counter = reply.Counter
 		for i := range reply.Cells {
 			c := &reply.Cells[i]
-			if l.wasSkipped(c.Key) || !l.ended && c.Key > l.upTo {
+			if l.wasSkipped(c.Key) || l.beyond(c.Key) {
 				continue
 			}
 			if err := a.take(c); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
 	"github.com/chord-plugin/chord-plugin/chord/store"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
 	"github.com/chord-plugin/chord-plugin/gossip"
 	"github.com/chord-plugin/chord-plugin/mesh"
 )
@@ -32,6 +33,9 @@ type Node struct {
 	gossip *gossip.Gossip
 	peers  *peers
 	vote   *vote // in the founding of a ring
+
+	txns       *txn.Coordinator
+	background background
 
 	reshaper *reshaper
 	follower *follower
@@ -82,6 +86,9 @@ func Open(cfg Config) (_ *Node, err error) {
 			n.Close()
 		}
 	}()
+	if n.txns, err = txn.New(cfg.txns); err != nil {
+		return nil, err
+	}
 	boot, conf, err := n.identify()
 	if err != nil {
 		return nil, err
@@ -105,7 +112,9 @@ func Open(cfg Config) (_ *Node, err error) {
 	n.wg.Go(n.reshaper.run)
 	n.wg.Go(n.follower.run)
 	if n.store != nil {
-		n.wg.Go((&forgetter{node: n, limit: newLimiter(cfg.RepairRate)}).run)
+		limit := newLimiter(cfg.RepairRate)
+		n.wg.Go(newForgetter(n, limit).run)
+		n.wg.Go((&sweeper{node: n, forgetter: newForgetter(n, limit)}).run)
 	}
 	n.wg.Go(n.repairs.run)
 	n.wg.Go(n.watchConflict)
@@ -421,6 +430,7 @@ func (n *Node) Close() error {
 	if n.mesh != nil {
 		errs = append(errs, n.mesh.Close())
 	}
+	n.background.close()
 	n.wg.Wait() // findRing may just have got a ring
 	n.closeDrivers()
 	if n.store != nil {

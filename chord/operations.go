@@ -19,17 +19,27 @@ func (n *Node) Get(ctx context.Context, key string, opts backend.GetOptions) (*b
 	if err := n.limits.CheckKey(key); err != nil {
 		return nil, err
 	}
+	v, err := n.read(ctx, key, opts.Stale)
+	if err == nil && v.Intent != nil && !opts.Stale { // the old copy is good enough for who asks for one
+		v, err = n.txns.Read(registers{n, ctx}, key)
+		err = failure(err, backend.Conflict)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ownEntry(key, &v), nil
+}
+
+// read returns what the register of a key holds, with its intent if there is one.
+func (n *Node) read(ctx context.Context, key string, stale bool) (register.Value, error) {
 	st, err := n.serving(ctx, key)
 	if err != nil {
-		return nil, err
+		return register.Value{}, err
 	}
 	res, err := n.run(ctx, n.driver(st, key), key, func(d *driver, now register.Now, token uint64) {
-		d.shard.Read(now, token, key, opts.Stale, timeout(ctx))
+		d.shard.Read(now, token, key, stale, timeout(ctx))
 	})
-	if err != nil {
-		return nil, err
-	}
-	return ownEntry(key, &res.Value), nil
+	return res.Value, err
 }
 
 // Put implements backend.Backend.
@@ -92,7 +102,17 @@ func (n *Node) PopItem(ctx context.Context) (*backend.Entry, error) {
 	}
 }
 
+// change changes a key. It waits for a transaction that is in the way, or ends it.
 func (n *Node) change(ctx context.Context, key string, c register.Change) (register.Result, error) {
+	res, err := n.txns.Change(registers{n, ctx}, key, c)
+	if err != nil {
+		return res, failure(err, backend.Conflict)
+	}
+	return res, n.outcome(key, &res, nil)
+}
+
+// submit has a register changed.
+func (n *Node) submit(ctx context.Context, key string, c register.Change) (register.Result, error) {
 	st, err := n.serving(ctx, key)
 	if err != nil {
 		return register.Result{}, err
@@ -198,6 +218,12 @@ func (n *Node) outcome(key string, res *register.Result, cause error) error {
 		e.Code, e.Message = backend.NoQuorum, "too few owners of the key answered in time, nothing was changed; see which members are down"
 	case register.Unknown:
 		e.Code, e.Message = backend.UnknownOutcome, "the change may have happened or may still happen; read the key before you decide"
+	case register.Held:
+		e.Code, e.Answered, e.Owners = backend.NotReady, 0, 0
+		e.Message = "a transaction holds the key; try again"
+	case register.Oversized:
+		e.Code, e.Answered, e.Owners = backend.TooLarge, 0, 0
+		e.Message = "the new value of a transaction does not fit beside the old one; write it outside of a transaction, or delete the old one first"
 	case register.Overloaded:
 		e.Code, e.Message = backend.NotReady, "too many operations are under way; try again"
 	case register.Drifted:

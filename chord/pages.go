@@ -66,6 +66,7 @@ type copyNote struct {
 	Key  string
 	Time uint64
 	Node ring.Node
+	// Live: it is no tombstone. The intent of a transaction may be all that is there.
 	Live bool
 }
 
@@ -109,7 +110,7 @@ func (n *Node) onPage(ctx context.Context, req *pageRequest) (*pageReply, error)
 		if c.Key == voteKey || req.Which == whichNew && !st.placement.OwnsNew(id, c.Key) || req.Which == whichBoth && !st.placement.Owns(id, c.Key) {
 			continue
 		}
-		reply.Copies = append(reply.Copies, copyNote{Key: c.Key, Time: c.Cell.Accepted.Time, Node: c.Cell.Accepted.Node, Live: c.Cell.Value.Live})
+		reply.Copies = append(reply.Copies, copyNote{Key: c.Key, Time: c.Cell.Accepted.Time, Node: c.Cell.Accepted.Node, Live: !c.Cell.Value.IsTombstone()})
 	}
 	if !reply.More {
 		for _, d := range st.drivers {

@@ -117,7 +117,7 @@ func (n *Node) sendsData(st *ringState, key string, down []ring.Node) bool {
 func encodeScanCell(key string, c *register.Cell, whole bool) scanCell {
 	cell := *c
 	if !whole {
-		cell.Value.Data = nil
+		cell.Value.DropData()
 	}
 	// Nobody needs the whole past of a listed key.
 	if len(cell.Value.Lineage) > 1 {

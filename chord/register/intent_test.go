@@ -173,7 +173,7 @@ func TestOversized(t *testing.T) {
 	if res := s.do(Change{Kind: Place, Txn: txn1, Data: make([]byte, MaxCellData/2+1)}); res.Outcome != Oversized || s.v.Intent != nil {
 		t.Fatalf("%v", res.Outcome)
 	}
-	if res := s.do(Change{Kind: Place, Txn: txn1, Data: make([]byte, MaxCellData/2)}); res.Outcome != Done || s.v.size() != MaxCellData {
+	if res := s.do(Change{Kind: Place, Txn: txn1, Data: make([]byte, MaxCellData/2)}); res.Outcome != Done || s.v.Size() != MaxCellData {
 		t.Fatalf("%v", res.Outcome)
 	}
 }

@@ -21,6 +21,23 @@ func (s *Shard) issue(n int, resume func()) (last uint64, ok bool) {
 	return last, true
 }
 
+// NewID issues a timestamp for the caller's token, as the Index of a result that is
+// Done: with this node's name it is a ballot that this shard never used and never
+// will, also after a restart.
+func (s *Shard) NewID(now Now, token uint64) {
+	if !s.begin(now) {
+		return
+	}
+	s.newID(token)
+	s.drain()
+}
+
+func (s *Shard) newID(token uint64) {
+	if at, ok := s.issue(1, func() { s.newID(token) }); ok {
+		s.answerCaller(Result{Token: token, Outcome: Done, Index: at})
+	}
+}
+
 // reserve moves the high-water mark to a step above ts and returns the write
 // that makes it durable. One such write is under way at a time; a caller that
 // needs more than it brings comes back when it is done.

@@ -108,7 +108,7 @@ func (s *Shard) start(q *queue) {
 	r.ballot, r.next = Ballot{Time: last - 1, Node: s.cfg.Self}, Ballot{Time: last, Node: s.cfg.Self}
 	q.round = r
 	s.rounds[r.number] = r
-	s.timers.set(&r.timer, s.now.Mono+s.attempt(q, cell.Value.size()), func() { s.late(r) })
+	s.timers.set(&r.timer, s.now.Mono+s.attempt(q, cell.Value.Size()), func() { s.late(r) })
 	if owner && !q.careful && !q.byOld && !r.doubtful() && !r.forced() && s.quorumUsable(&r.group) && s.guess(r, cell) {
 		return
 	}

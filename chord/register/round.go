@@ -197,7 +197,7 @@ func (s *Shard) accept(r *round, v Value) {
 	for _, o := range r.group.Owners() {
 		s.send(o, m)
 	}
-	s.timers.set(&r.timer, s.now.Mono+s.attempt(r.queue, v.size()), func() { s.lost(r, false) })
+	s.timers.set(&r.timer, s.now.Mono+s.attempt(r.queue, v.Size()), func() { s.lost(r, false) })
 }
 
 func (s *Shard) onPromise(from ring.Node, m *Message) {

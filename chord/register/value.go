@@ -82,13 +82,23 @@ func (v *Value) Head() Value {
 // that the value may be forgotten.
 func (v *Value) IsTombstone() bool { return !v.Live && v.Intent == nil }
 
-// size is how many bytes of data a value has, with those of its intent.
-func (v *Value) size() int {
+// Size returns how many bytes of data a value has, with those of its intent.
+func (v *Value) Size() int {
 	n := len(v.Data)
 	if v.Intent != nil {
 		n += len(v.Intent.New.Data)
 	}
 	return n
+}
+
+// DropData takes the data out of a value, and of its intent, which is replaced.
+func (v *Value) DropData() {
+	v.Data = nil
+	if v.Intent != nil && v.Intent.New.Data != nil {
+		in := *v.Intent
+		in.New.Data = nil
+		v.Intent = &in
+	}
 }
 
 // Cell is what an acceptor has accepted for a key.

@@ -87,7 +87,7 @@ func (s *Store) Commit(shard int, writes []register.Write, done func(upTo uint64
 	r := request{shard: shard, writes: writes, done: done}
 	for i := range writes {
 		w := &writes[i]
-		r.bytes += 64 + len(w.Key) + len(w.Cell.Value.Data) + 40*len(w.Cell.Value.Lineage)
+		r.bytes += 64 + len(w.Key) + w.Cell.Value.Size() + 40*len(w.Cell.Value.Lineage)
 	}
 	q := &s.commits
 	q.mu.Lock()

@@ -123,7 +123,7 @@ func (s *Store) scanCells(ctx context.Context, opts ScanOptions, res *ScanResult
 				s.disk.fail(err)
 				return err
 			}
-			size += len(c.Key) + len(c.Cell.Value.Data) + cellOverhead
+			size += len(c.Key) + c.Cell.Value.Size() + cellOverhead
 			if size > opts.Bytes && len(res.Cells) > 0 {
 				res.More = true
 				return nil
@@ -152,10 +152,13 @@ func readCell(it *pebble.Iterator, values bool) (KeyCell, error) {
 	if c.Cell, err = register.DecodeCell(v); err != nil {
 		return c, fmt.Errorf("read %q: %w", c.Key, err)
 	}
-	if values {
-		c.Cell.Value.Data = bytes.Clone(c.Cell.Value.Data)
-	} else {
-		c.Cell.Value.Data = nil
+	if !values {
+		c.Cell.Value.DropData()
+		return c, nil
+	}
+	c.Cell.Value.Data = bytes.Clone(c.Cell.Value.Data)
+	if in := c.Cell.Value.Intent; in != nil {
+		in.New.Data = bytes.Clone(in.New.Data) // of this decoding, so nobody else has it
 	}
 	return c, nil
 }

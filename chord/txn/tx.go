@@ -35,6 +35,8 @@ type Tx struct {
 	asked    Sessions
 	// writes are as Place takes them.
 	writes map[string]register.Change
+	// newest is the newest stamp of the last list.
+	newest uint64
 	// bytes counts what is written, readBytes and readKeys what was read.
 	bytes, readBytes, readKeys int
 }
@@ -44,6 +46,9 @@ type rangeRead struct {
 	q    Range
 	keys map[string]seen
 }
+
+// Over reports whether the transaction was committed or rolled back.
+func (tx *Tx) Over() bool { return tx.over }
 
 // Begin starts an interactive transaction.
 func (c *Coordinator) Begin(r Registers, readOnly bool) (*Tx, error) {

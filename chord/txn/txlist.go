@@ -60,6 +60,7 @@ func (tx *Tx) List(r Registers, q Query) (items []Item, more bool, err error) {
 	if err := tx.reading(r, q.Prefix); err != nil {
 		return nil, false, err
 	}
+	tx.newest = 0
 	scan := Range{Prefix: q.Prefix, After: q.from(), Values: q.Values}
 	if q.Limit > 0 {
 		scan.Limit = listPage
@@ -96,6 +97,10 @@ func (tx *Tx) List(r Registers, q Query) (items []Item, more bool, err error) {
 	}
 }
 
+// Newest returns the newest timestamp, those of deletions included, among what the
+// last List had to read.
+func (tx *Tx) Newest() uint64 { return tx.newest }
+
 // scanned remembers a page and puts into it what the transaction wrote there.
 func (tx *Tx) scanned(q Range, snap Snapshot) ([]KeyValue, error) {
 	read := rangeRead{q: q, keys: make(map[string]seen, len(snap.Keys))}
@@ -105,6 +110,7 @@ func (tx *Tx) scanned(q Range, snap Snapshot) ([]KeyValue, error) {
 	read.q.Limit, read.q.Values = 0, false
 	bytes := 0
 	for i := range snap.Keys {
+		tx.newest = max(tx.newest, snap.Keys[i].Stamp())
 		bytes += len(snap.Keys[i].Data)
 		read.keys[snap.Keys[i].Key] = sight(&snap.Keys[i].Value)
 	}

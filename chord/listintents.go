@@ -1,0 +1,64 @@
+package chord
+
+import (
+	"context"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
+)
+
+// decide finds out what became of the transactions whose intents are on settled
+// keys, all at one moment of the call. It returns the keys of which that can not be
+// said; what is there will be known to be changed.
+func (l *listing) decide(ctx context.Context) (again map[string]bool, err error) {
+	var ids []txn.ID
+	var keys []string
+	for i := range l.settled {
+		if in := l.settled[i].cell.cell.Value.Intent; in != nil {
+			ids = append(ids, in.Txn)
+			keys = append(keys, l.settled[i].key)
+		}
+	}
+	again, l.states = map[string]bool{}, make(map[txn.ID]register.State, len(ids))
+	if len(ids) == 0 {
+		return again, nil
+	}
+	r := registers{l.node, ctx}
+	states, err := l.node.txns.Decided(r, ids)
+	if err != nil {
+		return nil, failure(err, backend.Conflict)
+	}
+	var over []string
+	for i, id := range ids {
+		l.states[id] = states[i]
+		if states[i] == register.Absent {
+			again[keys[i]] = true
+			over = append(over, keys[i])
+		}
+	}
+	return again, eachOf(len(over), func(i int) error {
+		_, err := l.node.txns.Read(r, over[i]) // which removes what nobody else would
+		return failure(err, backend.Conflict)
+	})
+}
+
+// shown returns what hosts see of a value. While the keys are still being looked
+// for, nothing is known of the transactions: then a key counts as one that is there
+// only if that is so whether or not they commit, so that enough are found.
+func (l *listing) shown(v *register.Value) *register.Value {
+	if v.Intent == nil {
+		return v
+	}
+	old, applied := v.Old(), v.Applied()
+	switch l.states[v.Intent.Txn] {
+	case register.Committed:
+		return &applied
+	case register.Pending, register.Aborted:
+		return &old
+	}
+	if !applied.Live {
+		return &applied
+	}
+	return &old
+}

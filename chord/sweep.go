@@ -1,0 +1,113 @@
+package chord
+
+import (
+	"context"
+	"time"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/store"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
+)
+
+const (
+	// sweepPause is the time between two looks at the statuses of transactions.
+	sweepPause = time.Second
+	// sweepPage is how many statuses, tombstones included, one look takes in; the
+	// next one goes on from there.
+	sweepPage = 8192
+	// sweepTime bounds the finishing of what one look found.
+	sweepTime = 5 * time.Second
+	// statusAge is for how long the tombstone of a status is kept. The transaction
+	// needs none: a status is created once, under a name that never was, and a change
+	// of one that is gone does nothing. But the ballots that proposers hold ready for
+	// other keys do not outlive what is forgotten.
+	statusAge = 15 * time.Second
+)
+
+// sweeper finishes the transactions whose coordinators do not, and forgets the
+// tombstones that each transaction leaves.
+type sweeper struct {
+	node      *Node
+	forgetter *forgetter
+	after     string // where the next look begins
+}
+
+// run sweeps until the node stops.
+func (s *sweeper) run() {
+	tick := time.NewTicker(sweepPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.node.ctx.Done():
+			return
+		}
+		if err := s.look(s.node.ctx); err != nil && s.node.ctx.Err() == nil {
+			s.node.log.Debug("transactions that nobody finishes are left for later", "error", err)
+		}
+	}
+}
+
+// look takes in one page of statuses.
+func (s *sweeper) look(ctx context.Context) error {
+	n := s.node
+	st := n.ring.Load()
+	if st == nil || !st.member {
+		return nil
+	}
+	page, err := n.store.Scan(ctx, store.ScanOptions{Prefix: register.TxnPrefix, After: s.after, Limit: sweepPage})
+	if err != nil {
+		return err
+	}
+	var ids []txn.ID
+	var old []tombstone
+	for i := range page.Cells {
+		c := &page.Cells[i]
+		if !c.Cell.Value.Live {
+			if s.forgetter.due(st, c, min(statusAge, n.cfg.forgetAge)) {
+				old = append(old, tombstone{c.Key, c.Cell.Accepted})
+			}
+		} else if id, ok := register.ParseTxnKey(c.Key); ok && n.sees(st, c.Key) {
+			ids = append(ids, id)
+		}
+	}
+	if s.after = ""; page.More {
+		s.after = page.Cells[len(page.Cells)-1].Key
+	} else {
+		s.forgetter.passed()
+	}
+	if err := s.finish(ctx, ids); err != nil {
+		return err
+	}
+	if !st.clean() || st.placement.Configuration().Joint() {
+		return nil
+	}
+	_, err = s.forgetter.forget(ctx, st, old)
+	return err
+}
+
+// sees reports whether this node is the first owner of a key that answers.
+func (n *Node) sees(st *ringState, key string) bool {
+	g := st.placement.Group(key)
+	for _, o := range g.Owners() {
+		if o == n.id.Node() {
+			return true
+		}
+		if n.peers.usable(o) {
+			return false
+		}
+	}
+	return false
+}
+
+// finish brings transactions to their ends that have been known for too long, each
+// by itself, since some may have owners that do not answer.
+func (s *sweeper) finish(ctx context.Context, ids []txn.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	r := registers{s.node, ctx}
+	return r.Each(len(ids), func(i int) error {
+		_, err := s.node.txns.Sweep(r, ids[i:i+1])
+		return err
+	})
+}

@@ -1,0 +1,206 @@
+package chord
+
+import (
+	"context"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
+)
+
+var _ backend.Transactional = (*Node)(nil)
+
+// verbs are those that need no session.
+var verbs = map[backend.Verb]txn.Verb{
+	backend.VerbSet: txn.Set, backend.VerbCAS: txn.CAS,
+	backend.VerbDelete: txn.Delete, backend.VerbDeleteCAS: txn.DeleteCAS, backend.VerbDeleteTree: txn.DeleteTree,
+	backend.VerbGet: txn.Get, backend.VerbGetOrEmpty: txn.GetOrEmpty, backend.VerbGetTree: txn.GetTree,
+	backend.VerbCheckIndex: txn.CheckIndex, backend.VerbCheckNotExists: txn.CheckNotExists,
+}
+
+// Txn implements backend.Transactional. The verbs that concern sessions are Invalid.
+func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
+	if err := n.limits.CheckTxn(ops); err != nil {
+		return nil, err
+	}
+	todo, err := operations(ops)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := n.serving(ctx, ""); err != nil {
+		return nil, err
+	}
+	results, err := n.txns.Run(registers{n, ctx}, nil, todo)
+	if err != nil {
+		return nil, failure(err, backend.TxnConflict)
+	}
+	res := &backend.TxnResult{Results: make([]backend.TxnOpResult, len(results))}
+	for i := range results {
+		res.Results[i] = opResult(ops[results[i].Op].Verb, &results[i])
+	}
+	return res, nil
+}
+
+// operations are ops as package txn takes them.
+func operations(ops []backend.TxnOp) ([]txn.Op, error) {
+	todo := make([]txn.Op, len(ops))
+	var failed []backend.OpError
+	for i := range ops {
+		op := &ops[i]
+		verb, ok := verbs[op.Verb]
+		todo[i] = txn.Op{Verb: verb, Key: op.Key, Data: op.Value, Flags: op.Flags, Index: op.Index}
+		message := "sessions are not supported by this backend yet"
+		if ok {
+			expires := op.ExpiresAfter
+			if verb != txn.Set && verb != txn.CAS {
+				expires = 0 // ignored
+			}
+			err := refuseUnsupported(op.Key, expires, op.Fence)
+			if err == nil {
+				continue
+			}
+			message = err.(*backend.Error).Message
+		}
+		failed = append(failed, backend.OpError{Op: i, Code: backend.Invalid, Key: op.Key, Message: message})
+	}
+	if len(failed) > 0 {
+		return nil, backend.OpsError(failed)
+	}
+	return todo, nil
+}
+
+// opResult is what an operation returned.
+func opResult(verb backend.Verb, res *txn.Result) backend.TxnOpResult {
+	e := ownEntry(res.Key, &res.Value)
+	if e == nil {
+		e = &backend.Entry{Key: res.Key}
+	}
+	switch verb {
+	case backend.VerbGet, backend.VerbGetOrEmpty, backend.VerbGetTree:
+	default:
+		e.Value = nil
+	}
+	return backend.TxnOpResult{Op: res.Op, Entry: e}
+}
+
+// Begin implements backend.Transactional. A transaction may be a minute old when it
+// commits.
+func (n *Node) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
+	if _, err := n.serving(ctx, ""); err != nil {
+		return nil, err
+	}
+	tx, err := n.txns.Begin(registers{n, ctx}, opts.ReadOnly)
+	if err != nil {
+		return nil, failure(err, backend.TxnConflict)
+	}
+	return &transaction{node: n, free: make(chan struct{}, 1), tx: tx}, nil
+}
+
+// transaction is an interactive transaction.
+type transaction struct {
+	node *Node
+	// free has room for the one call that is under way.
+	free chan struct{}
+	tx   *txn.Tx
+}
+
+// call makes one call after the other, and returns its error.
+func (t *transaction) call(ctx context.Context, key string, f func(r registers) error) error {
+	select {
+	case t.free <- struct{}{}:
+	case <-ctx.Done():
+		return t.node.usable(ctx, key)
+	}
+	defer func() { <-t.free }()
+	if !t.tx.Over() { // which is said first
+		if err := t.node.usable(ctx, key); err != nil {
+			return err
+		}
+	}
+	return failure(f(registers{t.node, ctx}), backend.TxnConflict)
+}
+
+// Get implements backend.Tx.
+func (t *transaction) Get(ctx context.Context, key string) (e *backend.Entry, err error) {
+	if err := t.node.limits.CheckKey(key); err != nil {
+		return nil, err
+	}
+	err = t.call(ctx, key, func(r registers) error {
+		v, err := t.tx.Get(r, key)
+		if err == nil {
+			e = ownEntry(key, &v)
+		}
+		return err
+	})
+	return e, err
+}
+
+// List implements backend.Tx.
+func (t *transaction) List(ctx context.Context, q backend.ListQuery) (res *backend.ListResult, err error) {
+	if err := t.node.limits.CheckList(q); err != nil {
+		return nil, err
+	}
+	err = t.call(ctx, q.Prefix, func(r registers) error {
+		items, more, err := t.tx.List(r, txn.Query{Prefix: q.Prefix, Separator: q.Separator, After: q.After, Limit: max(q.Limit, 0), Values: q.Values})
+		if err != nil {
+			return err
+		}
+		res = &backend.ListResult{Items: make([]backend.ListItem, len(items)), More: more, Index: t.tx.Newest()}
+		for i := range items {
+			it := &items[i]
+			res.Items[i] = backend.ListItem{Name: it.Name, Folded: it.Folded}
+			if q.Values && !it.Folded {
+				res.Items[i].Entry = ownEntry(it.Name, &it.Value)
+			}
+		}
+		return nil
+	})
+	return res, err
+}
+
+// Put implements backend.Tx.
+func (t *transaction) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) error {
+	if err := t.node.limits.CheckTxPut(key, value, opts); err != nil {
+		return err
+	}
+	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
+		return err
+	}
+	return t.call(ctx, key, func(r registers) error { return t.tx.Put(r, key, value, opts.Flags, 0) })
+}
+
+// Delete implements backend.Tx.
+func (t *transaction) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
+	if err := t.node.limits.CheckTxDelete(key, opts); err != nil {
+		return err
+	}
+	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
+		return err
+	}
+	return t.call(ctx, key, func(r registers) error { return t.tx.Delete(r, key) })
+}
+
+// Commit implements backend.Tx.
+func (t *transaction) Commit(ctx context.Context) error {
+	return t.end(ctx, func(r registers) error {
+		_, err := t.tx.Commit(r)
+		return err
+	})
+}
+
+// Rollback implements backend.Tx.
+func (t *transaction) Rollback(ctx context.Context) error {
+	return t.end(ctx, func(registers) error { return t.tx.Rollback() })
+}
+
+// end makes the call that is the last, whatever it returns.
+func (t *transaction) end(ctx context.Context, f func(r registers) error) error {
+	t.free <- struct{}{} // calls under way end with their contexts
+	defer func() { <-t.free }()
+	if !t.tx.Over() {
+		if err := t.node.usable(ctx, ""); err != nil {
+			_ = t.tx.Rollback()
+			return err
+		}
+	}
+	return failure(f(registers{t.node, ctx}), backend.TxnConflict)
+}
