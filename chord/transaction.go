@@ -9,15 +9,24 @@ import (
 
 var _ backend.Transactional = (*Node)(nil)
 
-// verbs are those that need no session.
+// verbs are those that work without sessions.
 var verbs = map[backend.Verb]txn.Verb{
 	backend.VerbSet: txn.Set, backend.VerbCAS: txn.CAS,
 	backend.VerbDelete: txn.Delete, backend.VerbDeleteCAS: txn.DeleteCAS, backend.VerbDeleteTree: txn.DeleteTree,
 	backend.VerbGet: txn.Get, backend.VerbGetOrEmpty: txn.GetOrEmpty, backend.VerbGetTree: txn.GetTree,
 	backend.VerbCheckIndex: txn.CheckIndex, backend.VerbCheckNotExists: txn.CheckNotExists,
+	backend.VerbCheckSession: txn.CheckSession,
 }
 
-// Txn implements backend.Transactional. The verbs that concern sessions are Invalid.
+// noSessions answers for sessions, of which there are none.
+type noSessions struct{}
+
+func (noSessions) Alive(string) (bool, error) { return false, nil }
+
+func (noSessions) Free(_, _ string) (bool, error) { return true, nil }
+
+// Txn implements backend.Transactional. The verbs lock and unlock are Invalid:
+// no session is there to hold a key.
 func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
 	if err := n.limits.CheckTxn(ops); err != nil {
 		return nil, err
@@ -29,7 +38,7 @@ func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult
 	if _, err := n.serving(ctx, ""); err != nil {
 		return nil, err
 	}
-	results, err := n.txns.Run(registers{n, ctx}, nil, todo)
+	results, err := n.txns.Run(registers{n, ctx}, noSessions{}, todo)
 	if err != nil {
 		return nil, failure(err, backend.TxnConflict)
 	}
@@ -47,7 +56,7 @@ func operations(ops []backend.TxnOp) ([]txn.Op, error) {
 	for i := range ops {
 		op := &ops[i]
 		verb, ok := verbs[op.Verb]
-		todo[i] = txn.Op{Verb: verb, Key: op.Key, Data: op.Value, Flags: op.Flags, Index: op.Index}
+		todo[i] = txn.Op{Verb: verb, Key: op.Key, Data: op.Value, Flags: op.Flags, Index: op.Index, Session: op.Session}
 		message := "sessions are not supported by this backend yet"
 		if ok {
 			expires := op.ExpiresAfter

@@ -84,11 +84,11 @@ var txnCases = []testCase{
 		for _, name := range []string{"a", "b", "dir", "dir/", "dir/a", "dir/b/c", "dirt"} {
 			c.put(name, "v")
 		}
-		index := c.get("b").ModifyIndex
-		c.commit(c.op(backend.VerbDelete, "a"), c.op(backend.VerbDelete, "none"), c.index(backend.VerbDeleteCAS, "b", index), c.op(backend.VerbDeleteTree, "dir/"), c.op(backend.VerbDeleteTree, "nothing/"))
+		b, inDir := c.get("b").ModifyIndex, c.get("dir/a").ModifyIndex
+		c.commit(c.op(backend.VerbDelete, "a"), c.op(backend.VerbDelete, "none"), c.index(backend.VerbDeleteCAS, "b", b), c.op(backend.VerbDeleteTree, "dir/"), c.op(backend.VerbDeleteTree, "nothing/"))
 		c.names(backend.ListQuery{}, "dir", "dirt")
 
-		index = c.get("dir").ModifyIndex
+		index := c.get("dir").ModifyIndex
 		for _, wrong := range []uint64{index - 1, index + 1, 0} {
 			_, err := c.txn(c.index(backend.VerbDeleteCAS, "dir", wrong))
 			c.opsFail(err, failedOp{0, backend.Conflict, "dir"})
@@ -96,8 +96,8 @@ var txnCases = []testCase{
 		_, err := c.txn(c.index(backend.VerbDeleteCAS, "none", index))
 		c.opsFail(err, failedOp{0, backend.Conflict, "none"})
 		c.commit(c.index(backend.VerbDeleteCAS, "none", 0))
-		require.Greater(c, c.put("b", "v"), index, "the index restarts after delete-cas")
-		require.Greater(c, c.put("dir/a", "v"), index, "the index restarts after delete-tree")
+		require.Greater(c, c.put("b", "v"), b, "the index restarts after delete-cas")
+		require.Greater(c, c.put("dir/a", "v"), inDir, "the index restarts after delete-tree")
 	}},
 	{"get, get-or-empty and get-tree read", func(c *check) {
 		for _, name := range []string{"a", "dir", "dir/b", "dir/a", "dir/é"} {
