@@ -66,6 +66,17 @@ func BenchmarkPut(b *testing.B) {
 	})
 }
 
+// BenchmarkTxn3 stores three keys in one transaction.
+func BenchmarkTxn3(b *testing.B) {
+	nodes := diskRing(b)
+	ctx := context.Background()
+	value := string(make([]byte, 100))
+	measure(b, func(i int) error {
+		_, err := nodes[0].Txn(ctx, set(value, fmt.Sprintf("a/%05d", i%1000), fmt.Sprintf("b/%05d", i%1000), fmt.Sprintf("c/%05d", i%1000)))
+		return err
+	})
+}
+
 func BenchmarkList1000(b *testing.B) {
 	for _, values := range []bool{false, true} {
 		b.Run(fmt.Sprintf("values=%v", values), func(b *testing.B) {

@@ -57,7 +57,8 @@ func AppendCell(dst []byte, c *Cell) []byte {
 	return appendValue(dst, &c.Value)
 }
 
-// DecodeCell reads what AppendCell wrote. The cell's data is a slice of b.
+// DecodeCell reads what AppendCell wrote. The cell's data, and that of its intent,
+// are slices of b; see Value.CloneData.
 func DecodeCell(b []byte) (Cell, error) {
 	var c Cell
 	d := decoder{b: b}

@@ -79,3 +79,27 @@ func FuzzDecodeCell(f *testing.F) {
 		}
 	})
 }
+
+// TestDataOfACell: a decoded cell borrows what it was decoded from; a clone does not,
+// and one without data has none, while the cell that it was copied from keeps its.
+func TestDataOfACell(t *testing.T) {
+	c := Cell{Accepted: Ballot{4, 1}, Value: Value{Live: true, Data: []byte("data"), Intent: &Intent{Txn: TxnID{Start: Ballot{2, 1}}, New: Content{Live: true, Data: []byte("new")}}}}
+	b := AppendCell(nil, &c)
+	borrowed, err := DecodeCell(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, bare := borrowed, borrowed
+	own.Value.CloneData()
+	bare.Value.DropData()
+	clear(b)
+	if diff := cmp.Diff(c, own); diff != "" {
+		t.Errorf("the clone was changed: %s", diff)
+	}
+	if n := bare.Value.Size(); n != 0 {
+		t.Errorf("without data it has %d bytes", n)
+	}
+	if n := borrowed.Value.Size(); n != c.Value.Size() {
+		t.Errorf("the cell that the bare one was copied from has %d bytes", n)
+	}
+}

@@ -1,6 +1,9 @@
 package register
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // OpID names an operation: the node at which it began and the timestamp it began
 // at. Every stamp with which the operation can be written is above it. (A ballot
@@ -89,6 +92,16 @@ func (v *Value) Size() int {
 		n += len(v.Intent.New.Data)
 	}
 	return n
+}
+
+// CloneData gives a value, and its intent, data of their own.
+func (v *Value) CloneData() {
+	v.Data = bytes.Clone(v.Data)
+	if v.Intent != nil {
+		in := *v.Intent
+		in.New.Data = bytes.Clone(in.New.Data)
+		v.Intent = &in
+	}
 }
 
 // DropData takes the data out of a value, and of its intent, which is replaced.

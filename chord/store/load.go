@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -36,7 +35,7 @@ func (s *Store) loadCell(key string) (cell register.Cell, ok bool, err error) {
 	*buf = appendCellKey((*buf)[:0], key)
 	ok, err = s.lookup(*buf, func(v []byte) error {
 		cell, err = register.DecodeCell(v)
-		cell.Value.Data = bytes.Clone(cell.Value.Data)
+		cell.Value.CloneData()
 		return err
 	})
 	return cell, ok, err

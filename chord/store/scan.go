@@ -152,13 +152,10 @@ func readCell(it *pebble.Iterator, values bool) (KeyCell, error) {
 	if c.Cell, err = register.DecodeCell(v); err != nil {
 		return c, fmt.Errorf("read %q: %w", c.Key, err)
 	}
-	if !values {
+	if values {
+		c.Cell.Value.CloneData()
+	} else {
 		c.Cell.Value.DropData()
-		return c, nil
-	}
-	c.Cell.Value.Data = bytes.Clone(c.Cell.Value.Data)
-	if in := c.Cell.Value.Intent; in != nil {
-		in.New.Data = bytes.Clone(in.New.Data) // of this decoding, so nobody else has it
 	}
 	return c, nil
 }

@@ -146,3 +146,24 @@ func TestChangesAreBounded(t *testing.T) {
 	s.changes.push(strings.Repeat("k", MaxChangesBytes+1)) // alone, if need be
 	require.Equal(t, s.changes.oldest, s.changes.counter)
 }
+
+// TestIntentsInScanAndLoad: the data of an intent is treated as that of its value.
+func TestIntentsInScanAndLoad(t *testing.T) {
+	s, err := Open(small(vfs.NewMem()))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	cell := cellOf(1, 0)
+	cell.Value.Intent = &register.Intent{Txn: register.TxnID{Start: register.Ballot{Time: 1, Node: 1}}, New: register.Content{Live: true, Data: []byte("new")}}
+	require.NoError(t, commit(t, s, 0, register.Write{Seq: 1, Key: "k", Cell: cell}))
+	loaded, ok, err := s.Load("k")
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, cell, loaded)
+	for values, want := range map[bool]int{true: cell.Value.Size(), false: 0} {
+		page, err := s.Scan(t.Context(), ScanOptions{Values: values})
+		require.NoError(t, err)
+		require.Len(t, page.Cells, 1)
+		require.Equal(t, want, page.Cells[0].Cell.Value.Size())
+		require.NotNil(t, page.Cells[0].Cell.Value.Intent)
+	}
+}

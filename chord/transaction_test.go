@@ -1,0 +1,321 @@
+package chord
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/store"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
+)
+
+// unfinished counts the intents, and the statuses, that a member holds.
+func unfinished(t testing.TB, n *Node) (intents, statuses int) {
+	t.Helper()
+	for after, more := "", true; more; {
+		page, err := n.store.Scan(context.Background(), store.ScanOptions{After: after, Internal: true})
+		require.NoError(t, err)
+		for _, c := range page.Cells {
+			after = c.Key
+			if c.Cell.Value.Intent != nil {
+				intents++
+			}
+			if _, ok := register.ParseTxnKey(c.Key); ok && c.Cell.Value.Live {
+				statuses++
+			}
+		}
+		more = page.More
+	}
+	return intents, statuses
+}
+
+// nothingLeft waits until no transaction has left anything at the members.
+func nothingLeft(t testing.TB, members []*Node) {
+	t.Helper()
+	for _, n := range members {
+		eventually(t, func() bool {
+			intents, statuses := unfinished(t, n)
+			return intents+statuses == 0
+		}, "%s holds intents or statuses", n.cfg.Name)
+	}
+}
+
+// set is a transaction that stores a value at each key.
+func set(value string, keys ...string) []backend.TxnOp {
+	ops := make([]backend.TxnOp, len(keys))
+	for i, key := range keys {
+		ops[i] = backend.TxnOp{Verb: backend.VerbSet, Key: key, Value: []byte(value)}
+	}
+	return ops
+}
+
+// abandon does what a coordinator does before it dies: a status, unless state is
+// Absent, and intents.
+func abandon(t testing.TB, n *Node, state register.State, value string, keys ...string) {
+	t.Helper()
+	r := registers{n, within(t, limit)}
+	start, err := r.NewID()
+	require.NoError(t, err)
+	id := txn.ID{Start: start}
+	change := func(key string, c register.Change) {
+		t.Helper()
+		res, err := r.Change(key, c)
+		require.NoError(t, err)
+		require.Equal(t, register.Done, res.Outcome)
+	}
+	if state != register.Absent {
+		st := register.Status{State: state, Validates: true, Keys: keys}
+		change(id.Key(), register.Change{Kind: register.Put, Data: register.AppendStatus(nil, &st), If: true})
+	}
+	for _, key := range keys {
+		change(key, register.Change{Kind: register.Place, Txn: id, Data: []byte(value)})
+	}
+}
+
+// TestAbandoned: what a dead coordinator left is seen as it stands, whatever looks
+// at it, keeps nobody away for longer than the timeout and a second, and goes.
+func TestAbandoned(t *testing.T) {
+	const timeout = 400 * time.Millisecond
+	nodes := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.txns.Timeout = timeout })
+	for _, n := range nodes {
+		waitReady(t, n)
+	}
+	for state, want := range map[register.State]string{register.Pending: "old", register.Committed: "new", register.Aborted: "old", register.Absent: "old"} {
+		t.Run(state.String(), func(t *testing.T) {
+			dir := state.String() + "/"
+			keys := []string{dir + "a", dir + "b", dir + "c"}
+			_, err := nodes[0].Txn(within(t, limit), set("old", keys...))
+			require.NoError(t, err)
+			nothingLeft(t, nodes)
+			abandon(t, nodes[0], state, "new", append(keys, dir+"made")...)
+
+			res, err := nodes[1].List(within(t, limit), backend.ListQuery{Prefix: dir, Values: true})
+			require.NoError(t, err)
+			require.Len(t, res.Items, map[string]int{"old": 3, "new": 4}[want])
+			for _, it := range res.Items {
+				require.Equal(t, want, string(it.Entry.Value), it.Name)
+			}
+			require.Equal(t, want, get(t, nodes[2], keys[0]))
+			tree, err := nodes[2].Txn(within(t, limit), []backend.TxnOp{{Verb: backend.VerbGetTree, Key: dir}})
+			require.NoError(t, err)
+			require.Len(t, tree.Results, len(res.Items))
+
+			start := time.Now()
+			put(t, nodes[1], keys[1], "next")
+			require.Less(t, time.Since(start), timeout+time.Second)
+			start = time.Now()
+			nothingLeft(t, nodes)
+			require.Less(t, time.Since(start), timeout+3*time.Second)
+			require.Equal(t, want, get(t, nodes[0], keys[2]))
+			require.Equal(t, "next", get(t, nodes[0], keys[1]))
+		})
+	}
+}
+
+// TestCoordinatorGoes closes coordinators at random moments of their transactions.
+// Each leaves all of one behind or nothing, and locks nothing for long.
+func TestCoordinatorGoes(t *testing.T) {
+	const timeout, rounds, pairs = 300 * time.Millisecond, 12, 4
+	members := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.txns.Timeout = timeout })
+	for _, n := range members {
+		waitReady(t, n)
+	}
+	pair := func(i int) []string { return []string{fmt.Sprint("a/", i), fmt.Sprint("b/", i)} }
+	caught := 0
+	for round := range rounds {
+		client := openNode(t, Config{Name: fmt.Sprint("client", round), Role: RoleClient, Seeds: []string{members[0].GossipAddr()}})
+		waitReady(t, client)
+		var wg sync.WaitGroup
+		var done atomic.Int64
+		for i := range pairs {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					_, err := client.Txn(t.Context(), set(fmt.Sprint(round, "-", n), pair(i)...))
+					if client.closed.Load() {
+						return
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					done.Add(1)
+				}
+			})
+		}
+		enough := int64(1 + rand.IntN(30))
+		eventually(t, func() bool { return done.Load() > enough }, "transactions commit")
+		require.NoError(t, client.Close())
+		wg.Wait()
+		if intents, _ := unfinished(t, members[0]); intents > 0 {
+			caught++
+		}
+		for i := range pairs {
+			res, err := members[i%3].Txn(within(t, limit), []backend.TxnOp{{Verb: backend.VerbGet, Key: pair(i)[0]}, {Verb: backend.VerbGet, Key: pair(i)[1]}})
+			require.NoError(t, err)
+			require.Equal(t, string(res.Results[0].Entry.Value), string(res.Results[1].Entry.Value), "half a transaction")
+			start := time.Now()
+			_, err = members[(i+1)%3].Txn(within(t, limit), set("after", pair(i)...))
+			require.NoError(t, err)
+			require.Less(t, time.Since(start), timeout+time.Second)
+		}
+	}
+	t.Logf("%d of %d coordinators left intents", caught, rounds)
+	nothingLeft(t, members)
+}
+
+// TestDisjointTransactions: writers of keys of their own, through all members, are
+// in nobody's way.
+func TestDisjointTransactions(t *testing.T) {
+	nodes := openRing(t, 3)
+	ctx := within(t, 2*limit)
+	var wg sync.WaitGroup
+	for w := range 100 {
+		wg.Go(func() {
+			keys := []string{fmt.Sprintf("w%d/a", w), fmt.Sprintf("w%d/b", w), fmt.Sprintf("w%d/c", w)}
+			for i := range 5 {
+				if _, err := nodes[w%3].Txn(ctx, set(fmt.Sprint(i), keys...)); err != nil {
+					t.Errorf("writer %d: %v", w, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, names(t, nodes[0], backend.ListQuery{Prefix: "w"}), 300)
+	nothingLeft(t, nodes)
+}
+
+// TestIntentsSurviveRestart: what is on the disks of all members when they stop is
+// what a transaction left, and is finished when they are back.
+func TestIntentsSurviveRestart(t *testing.T) {
+	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
+	_, err := nodes[0].Txn(within(t, limit), set("old", "x/1", "x/2", "y/1", "y/2"))
+	require.NoError(t, err)
+	nothingLeft(t, current(nodes...))
+	abandon(t, nodes[0].Node(), register.Committed, "new", "x/1", "x/2")
+	abandon(t, nodes[1].Node(), register.Pending, "new", "y/1", "y/2")
+	for _, n := range nodes {
+		intents, statuses := unfinished(t, n.Node())
+		require.Equal(t, 4, intents)
+		require.Equal(t, 2, statuses)
+		require.NoError(t, n.Close())
+	}
+	for i := range configs {
+		configs[i].txns.Timeout = 500 * time.Millisecond
+		nodes[i] = startInstance(t, configs[i])
+		configs[i].Seeds = []string{nodes[0].GossipAddr()}
+		if i+1 < len(configs) {
+			configs[i+1].Seeds = []string{nodes[0].GossipAddr()}
+		}
+	}
+	for _, n := range nodes {
+		waitReady(t, n.Node())
+	}
+	for key, want := range map[string]string{"x/1": "new", "x/2": "new", "y/1": "old", "y/2": "old"} {
+		require.Equal(t, want, get(t, nodes[1].Node(), key), key)
+	}
+	put(t, nodes[2].Node(), "y/1", "next")
+	nothingLeft(t, current(nodes...))
+	require.Equal(t, "next", get(t, nodes[0].Node(), "y/1"))
+	require.Equal(t, "old", get(t, nodes[0].Node(), "y/2"))
+}
+
+// TestLargestTransaction: the largest value and the largest intent beside it reach
+// every owner; what is larger than both is refused, and changes nothing.
+func TestLargestTransaction(t *testing.T) {
+	nodes := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.MaxValueSize = 9 << 20 })
+	for _, n := range nodes {
+		waitReady(t, n)
+	}
+	ctx := within(t, 3*limit)
+	largest := func(c byte, size int) []backend.TxnOp {
+		return []backend.TxnOp{{Verb: backend.VerbSet, Key: "large", Value: bytes.Repeat([]byte{c}, size)}, {Verb: backend.VerbSet, Key: "small"}}
+	}
+	for _, c := range []byte("123") {
+		_, err := nodes[0].Txn(ctx, largest(c, backend.MaxTxnSize))
+		require.NoError(t, err)
+		e, err := nodes[1].Get(ctx, "large", backend.GetOptions{})
+		require.NoError(t, err)
+		require.Len(t, e.Value, backend.MaxTxnSize)
+		require.Equal(t, c, e.Value[0])
+	}
+	_, err := nodes[0].Put(ctx, "large", make([]byte, 9<<20), backend.PutOptions{})
+	require.NoError(t, err)
+	_, err = nodes[0].Txn(ctx, largest('4', backend.MaxTxnSize))
+	require.Equal(t, backend.TooLarge, backend.CodeOf(err), "%v", err)
+	e, err := nodes[2].Get(ctx, "large", backend.GetOptions{})
+	require.NoError(t, err)
+	require.Len(t, e.Value, 9<<20)
+	nothingLeft(t, nodes)
+}
+
+// TestStatusesAreForgotten: a transaction leaves nothing on the disks.
+func TestStatusesAreForgotten(t *testing.T) {
+	nodes := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.forgetAge = 100 * time.Millisecond })
+	for _, n := range nodes {
+		waitReady(t, n)
+	}
+	for i := range 20 {
+		_, err := nodes[i%3].Txn(within(t, limit), set("v", "k/1", "k/2"))
+		require.NoError(t, err)
+	}
+	for _, n := range nodes {
+		eventually(t, func() bool { return cellsUnder(t, n, register.TxnPrefix) == 0 }, "%s keeps statuses", n.cfg.Name)
+	}
+}
+
+// TestUnsupportedOperations: what needs sessions, lifetimes or fences is refused
+// before anything is written.
+func TestUnsupportedOperations(t *testing.T) {
+	n := openRing(t, 1)[0]
+	fence := backend.Fence{Key: "lock", Token: 7}
+	for _, op := range []backend.TxnOp{
+		{Verb: backend.VerbLock, Key: "k", Session: "s"},
+		{Verb: backend.VerbUnlock, Key: "k", Session: "s"},
+		{Verb: backend.VerbSet, Key: "k", ExpiresAfter: time.Minute},
+		{Verb: backend.VerbSet, Key: "k", Fence: fence},
+	} {
+		_, err := n.Txn(t.Context(), []backend.TxnOp{{Verb: backend.VerbSet, Key: "k"}, op})
+		require.Equal(t, backend.Invalid, backend.CodeOf(err), "%v", err)
+		require.Len(t, err.(*backend.Error).Ops, 1)
+		require.Equal(t, 1, err.(*backend.Error).Ops[0].Op)
+	}
+	tx, err := n.Begin(t.Context(), backend.TxOptions{})
+	require.NoError(t, err)
+	require.ErrorIs(t, tx.Put(t.Context(), "k", nil, backend.PutOptions{ExpiresAfter: time.Minute}), backend.ErrInvalid)
+	require.ErrorIs(t, tx.Put(t.Context(), "k", nil, backend.PutOptions{Fence: fence}), backend.ErrInvalid)
+	require.ErrorIs(t, tx.Delete(t.Context(), "k", backend.DeleteOptions{Fence: fence}), backend.ErrInvalid)
+	require.NoError(t, tx.Commit(t.Context()))
+	require.Empty(t, get(t, n, "k"))
+}
+
+// TestTransactionOfAClosedNode: a transaction does not outlive its node.
+func TestTransactionOfAClosedNode(t *testing.T) {
+	n := openRing(t, 1)[0]
+	begin := func() backend.Tx {
+		tx, err := n.Begin(t.Context(), backend.TxOptions{})
+		require.NoError(t, err)
+		return tx
+	}
+	tx, over := begin(), begin()
+	require.NoError(t, over.Rollback(t.Context()))
+	require.NoError(t, n.Close())
+	_, err := tx.Get(t.Context(), "k")
+	require.ErrorIs(t, err, backend.ErrClosed)
+	require.ErrorIs(t, tx.Put(t.Context(), "k", nil, backend.PutOptions{}), backend.ErrClosed)
+	require.ErrorIs(t, over.Put(t.Context(), "k", nil, backend.PutOptions{}), backend.ErrTxnDone)
+	require.ErrorIs(t, tx.Commit(t.Context()), backend.ErrClosed)
+	require.ErrorIs(t, tx.Commit(t.Context()), backend.ErrTxnDone)
+	_, err = n.Txn(t.Context(), set("v", "k", "l"))
+	require.ErrorIs(t, err, backend.ErrClosed)
+	_, err = n.Begin(t.Context(), backend.TxOptions{})
+	require.ErrorIs(t, err, backend.ErrClosed)
+}
