@@ -3,12 +3,15 @@ package chord
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/store"
 )
 
@@ -71,4 +74,40 @@ func TestTombstonesAreForgotten(t *testing.T) {
 	}
 	put(t, nodes[1], keys[0], "again")
 	require.Equal(t, "again", get(t, nodes[3], keys[0]))
+}
+
+// TestAgeOfTombstones: how old a tombstone is does not depend on the clock of who
+// deleted the key, nor on that of who looks.
+func TestAgeOfTombstones(t *testing.T) {
+	var ahead atomic.Int64
+	n := openMembers(t, 1, 1, func(_ int, cfg *Config) {
+		cfg.wall = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})[0]
+	waitReady(t, n)
+	put(t, n, "gone", "v")
+	require.NoError(t, n.Delete(within(t, limit), "gone", backend.DeleteOptions{}))
+	ahead.Store(int64(9 * time.Minute))
+	page, err := n.store.Scan(t.Context(), store.ScanOptions{Prefix: "gone"})
+	require.NoError(t, err)
+	require.Len(t, page.Cells, 1)
+	cell, st := &page.Cells[0], n.ring.Load()
+	f := newForgetter(n, nil)
+	require.False(t, f.due(st, cell, time.Millisecond), "it was never seen before")
+	require.False(t, f.due(st, cell, defaultForgetAge))
+	eventually(t, func() bool { return f.due(st, cell, time.Millisecond) }, "it grows old")
+	f.passed()
+	require.True(t, f.due(st, cell, time.Millisecond), "a pass that saw it forgets when")
+	f.passed()
+	f.passed()
+	require.Empty(t, f.sightings, "what a pass does not see is gone")
+	require.False(t, f.due(st, cell, time.Millisecond))
+
+	abandon(t, n, register.Committed, "new", "gone")
+	page, err = n.store.Scan(t.Context(), store.ScanOptions{Prefix: "gone"})
+	require.NoError(t, err)
+	require.False(t, page.Cells[0].Cell.Value.Live)
+	require.False(t, f.due(st, &page.Cells[0], 0), "what has an intent is no tombstone")
+	copies, err := n.onPage(t.Context(), &pageRequest{Epoch: 1, For: n.id.Bytes()})
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(copies.Copies, func(c copyNote) bool { return c.Key == "gone" && c.Live }), "an owner that lacks the intent is given it")
 }
