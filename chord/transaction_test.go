@@ -63,6 +63,11 @@ func set(value string, keys ...string) []backend.TxnOp {
 // Absent, and intents.
 func abandon(t testing.TB, n *Node, state register.State, value string, keys ...string) {
 	t.Helper()
+	abandonChange(t, n, state, register.Change{Data: []byte(value)}, keys...)
+}
+
+func abandonChange(t testing.TB, n *Node, state register.State, c register.Change, keys ...string) {
+	t.Helper()
 	r := registers{n, within(t, limit)}
 	start, err := r.NewID()
 	require.NoError(t, err)
@@ -77,8 +82,9 @@ func abandon(t testing.TB, n *Node, state register.State, value string, keys ...
 		st := register.Status{State: state, Validates: true, Keys: keys}
 		change(id.Key(), register.Change{Kind: register.Put, Data: register.AppendStatus(nil, &st), If: true})
 	}
+	c.Kind, c.Txn = register.Place, id
 	for _, key := range keys {
-		change(key, register.Change{Kind: register.Place, Txn: id, Data: []byte(value)})
+		change(key, c)
 	}
 }
 
@@ -119,6 +125,48 @@ func TestAbandoned(t *testing.T) {
 			require.Equal(t, want, get(t, nodes[0], keys[2]))
 			require.Equal(t, "next", get(t, nodes[0], keys[1]))
 		})
+	}
+}
+
+// TestListAroundIntents: pages and folders are made of what transactions say of the
+// keys that they hold.
+func TestListAroundIntents(t *testing.T) {
+	nodes := openRing(t, 3)
+	fill(t, nodes, numbered("k/a/", 6))
+	fill(t, nodes, numbered("k/b/", 3))
+	remove, store := register.Change{Remove: true}, register.Change{Data: []byte("new")}
+	abandonChange(t, nodes[0], register.Committed, remove, "k/a/00000", "k/a/00002", "k/b/00000", "k/b/00001", "k/b/00002")
+	abandonChange(t, nodes[1], register.Committed, store, "k/a/00001", "k/a/00003x", "k/c/1", "k/none")
+	abandonChange(t, nodes[2], register.Pending, remove, "k/a/00004")
+	abandonChange(t, nodes[0], register.Aborted, store, "k/a/00005", "k/a/00005x", "k/d/1")
+	abandonChange(t, nodes[0], register.Absent, store, "k/e/1")
+	all := []string{"k/a/00001", "k/a/00003", "k/a/00003x", "k/a/00004", "k/a/00005", "k/c/1", "k/none"}
+	values := map[string]string{"k/a/00001": "new", "k/a/00003x": "new", "k/c/1": "new", "k/none": "new"}
+	for limit := range len(all) + 2 {
+		for _, q := range []backend.ListQuery{{Prefix: "k/", Limit: limit, Values: true}, {Prefix: "k/", Limit: limit, Separator: "/", Values: true}} {
+			want := all
+			if q.Separator != "" {
+				want = []string{"k/a/", "k/c/", "k/none"}
+			}
+			var got []string
+			for more := true; more; {
+				res, err := nodes[limit%3].List(within(t, 20*time.Second), q)
+				require.NoError(t, err)
+				for _, it := range res.Items {
+					if value, changed := values[it.Name]; !it.Folded && changed {
+						require.Equal(t, value, string(it.Entry.Value))
+					} else if !it.Folded {
+						require.Equal(t, it.Name, string(it.Entry.Value))
+					}
+				}
+				got = append(got, res.Names()...)
+				if more = res.More; more {
+					require.Len(t, res.Items, limit)
+					q.After = got[len(got)-1]
+				}
+			}
+			require.Equal(t, want, got, "%+v", q)
+		}
 	}
 }
 
