@@ -23,9 +23,9 @@ run: build ## start a ring of five, load it into a host, kill two members (KEEP=
 
 test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes
 	$(GO) vet ./...
-	$(GO) test -timeout 5m $$($(GO) list ./... | grep -v /integration)
+	$(GO) test -timeout 8m $$($(GO) list ./... | grep -v -e /integration/cluster -e /integration/demo -e /integration/judge -e /integration/load -e /integration/move -e /integration$$)
 	$(GO) test -timeout 5m -tags mutation -run TestMutations ./internal/sim ./internal/txnsim
-	$(GO) test -timeout 8m -count 1 -p 1 ./integration/...
+	$(GO) test -timeout 8m -count 1 -p 1 $$($(GO) list ./integration/... | grep -v soak)
 
 test-race: ## the tests under the race detector (the simulation is one goroutine and left out)
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e internal/sim -e internal/txnsim -e integration)
