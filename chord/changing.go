@@ -102,9 +102,6 @@ func (r *reshaper) begin(conf *ring.Configuration, turn bool) error {
 	if err != nil || next == nil {
 		return err
 	}
-	if gone := r.gone.members(&conf.New); len(gone) > conf.New.Faults() {
-		return fmt.Errorf("a change of the ring waits for %s: more are gone than the ring can do without; start them, or see remove -force", strings.Join(memberNames(gone), ", "))
-	}
 	if gone := r.gone.members(&next.New); len(gone) > next.New.Faults() {
 		return fmt.Errorf("the change would leave a ring of %d that cannot do without %s, which are gone; start them, or remove them too", len(next.New.Members), strings.Join(memberNames(gone), ", "))
 	}
@@ -223,6 +220,11 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 			lost = append(lost, m.Name) // there, but it does not get on; anti-entropy will see to it
 		default:
 			waiting = append(waiting, m.Name)
+		}
+	}
+	for _, side := range conf.Sides() {
+		if gone := r.gone.members(side); !ok && len(gone) > side.Faults() {
+			return fmt.Errorf("epoch %d waits for %s: more are gone than the ring can do without; start them, or see remove -force", conf.Epoch, strings.Join(memberNames(gone), ", "))
 		}
 	}
 	switch {

@@ -3,8 +3,10 @@ package chord
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -98,11 +100,14 @@ func (r *reshaper) run() {
 	logged := ""
 	for {
 		err := r.step()
-		reason := ""
-		if err != nil {
-			reason = err.Error()
-		}
 		r.mu.Lock()
+		reason := r.stuck
+		if err != errLater {
+			reason = ""
+			if err != nil {
+				reason = err.Error()
+			}
+		}
 		r.stuck = reason
 		r.mu.Unlock()
 		if reason != logged && r.node.ctx.Err() == nil {
@@ -119,6 +124,9 @@ func (r *reshaper) run() {
 		}
 	}
 }
+
+// errLater: it is not this member's turn to look; what it said last still holds.
+var errLater = errors.New("later")
 
 // waits says what a change of the ring waits for.
 func (r *reshaper) waits() string {
@@ -149,11 +157,17 @@ func (r *reshaper) step() error {
 	if conf.Joint() {
 		r.startSync(st)
 		if !turn || !r.dueToLook(conf) {
-			return nil
+			return errLater
 		}
 		return r.finish(conf)
 	}
 	r.stopSync()
+	if gone := r.gone.members(&conf.New); len(gone) > conf.New.Faults() {
+		if slices.ContainsFunc(gone, func(m ring.Member) bool { return r.gone.of(m.ID) < goneForNow }) {
+			return errLater
+		}
+		return fmt.Errorf("a change of the ring waits for %s: more are gone than the ring can do without; start them, or see remove -force", strings.Join(memberNames(gone), ", "))
+	}
 	if err := r.begin(conf, turn); err != nil || !turn {
 		return err
 	}
@@ -178,6 +192,7 @@ func (r *reshaper) startOf(conf *ring.Configuration) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.epoch != conf.Epoch {
+		r.stuck = ""
 		r.epoch, r.since = conf.Epoch, time.Now()
 		clear(r.moved)
 		clear(r.last)
@@ -209,7 +224,7 @@ func (r *reshaper) reread(conf *ring.Configuration) error {
 		r.read = time.Now()
 	}
 	r.mu.Unlock()
-	if !due || len(r.gone.members(&conf.New)) > conf.New.Faults() {
+	if !due {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(r.node.ctx, rereadTimeout)

@@ -94,16 +94,18 @@ func (h hooks) NotifyMerge(peers []*memberlist.Node) error {
 			}
 			continue // NotifyAlive will refuse that one
 		}
-		if err := g.rivalAtDoor(&n); err != nil && !g.ringsDiffer(&n) { // whose names those of another ring have is nobody's business
+		if g.ringsDiffer(&n) { // what names are taken there is nobody's business here
+			theirs = &n
+			g.partWith(n)
+			continue
+		}
+		if err := g.rivalAtDoor(&n); err != nil {
 			if conflict := (*ConflictError)(nil); errors.As(err, &conflict) && p.State == memberlist.StateAlive {
 				return err // nobody will let us in
 			}
 			continue // NotifyAlive will refuse that one
 		}
 		switch {
-		case g.ringsDiffer(&n):
-			theirs = &n
-			g.partWith(n)
 		case n.RingID != "" && g.self.RingID == "" && ours != nil && ours.RingID != n.RingID:
 			err := fmt.Errorf("%w: the other side knows two rings, %s (%s) and %s (%s)", ErrRefused, ours.RingID, ours.GossipAddr, n.RingID, n.GossipAddr)
 			if g.limits.allow("two rings", time.Now()) {
