@@ -24,11 +24,11 @@ run: build ## start a ring of five, load it into a host, kill two members (KEEP=
 test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes
 	$(GO) vet ./...
 	$(GO) test -timeout 5m $$($(GO) list ./... | grep -v /integration)
-	$(GO) test -timeout 3m -tags mutation -run TestMutations ./internal/sim
-	$(GO) test -timeout 5m -count 1 ./integration/...
+	$(GO) test -timeout 5m -tags mutation -run TestMutations ./internal/sim ./internal/txnsim
+	$(GO) test -timeout 8m -count 1 -p 1 ./integration/...
 
 test-race: ## the tests under the race detector (the simulation is one goroutine and left out)
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e internal/sim -e integration)
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e internal/sim -e internal/txnsim -e integration)
 
 sim: ## SEEDS=n simulated runs from SEED
 	$(GO) test -timeout 0 -count 1 -v -run TestSeeds ./internal/sim -args -seeds=$(SEEDS) -seed=$(SEED)
@@ -54,7 +54,7 @@ fuzz: ## each fuzz target for FUZZTIME
 lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags mutation ./chord/register ./internal/sim
+	$(GO) vet -tags mutation ./chord/register ./chord/txn ./internal/sim ./internal/txnsim
 	$(GO) run $(STATICCHECK) ./...
 
 generate: ## make the gRPC code again (needs protoc: Debian's protobuf-compiler)

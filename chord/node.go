@@ -366,7 +366,11 @@ func (n *Node) fail(err error) {
 		return
 	}
 	n.failed, n.reason = err, err.Error()
-	n.log.Error("this node stops serving", "reason", err)
+	if errors.As(err, new(*RemovedError)) {
+		n.log.Warn("this node ends", "reason", err)
+	} else {
+		n.log.Error("this node stops serving", "reason", err)
+	}
 	n.stop()
 	close(n.done)
 	n.wg.Go(func() { // in the background: the caller may be one that closing waits for

@@ -9,12 +9,12 @@ import (
 
 // TestRequestsOfConsulsClient sends, in order and against one store, what
 // Consul's Go client sends: its paths, its parameters with empty values, its
-// headers. The memory store numbers its changes from 1.
+// headers. The memory store numbers its changes from 2.
 func TestRequestsOfConsulsClient(t *testing.T) {
 	n := serve(t, nil)
-	const all = `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":1,"ModifyIndex":1},` +
-		`{"LockIndex":0,"Key":"app/db/x","Flags":0,"Value":"MQ==","CreateIndex":2,"ModifyIndex":2},` +
-		`{"LockIndex":0,"Key":"app/empty","Flags":18446744073709551615,"Value":null,"CreateIndex":3,"ModifyIndex":3}]`
+	const all = `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2},` +
+		`{"LockIndex":0,"Key":"app/db/x","Flags":0,"Value":"MQ==","CreateIndex":3,"ModifyIndex":3},` +
+		`{"LockIndex":0,"Key":"app/empty","Flags":18446744073709551615,"Value":null,"CreateIndex":4,"ModifyIndex":4}]`
 	for _, step := range []struct {
 		method, target, body string
 		status               int
@@ -24,42 +24,42 @@ func TestRequestsOfConsulsClient(t *testing.T) {
 		{"PUT", "/v1/kv/app/a?flags=42", "hello", 200, "true", ""},
 		{"PUT", "/v1/kv/app/db/x?dc=dc1", "1", 200, "true", ""},
 		{"PUT", "/v1/kv/app/empty?flags=18446744073709551615", "", 200, "true", ""},
-		{"GET", "/v1/kv/app/a", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":1,"ModifyIndex":1}]`, "1"},
-		{"GET", "/v1/kv/app/a?dc=dc1&stale=", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":1,"ModifyIndex":1}]`, "1"},
-		{"GET", "/v1/kv/app/a?consistent=", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":1,"ModifyIndex":1}]`, "1"},
-		{"GET", "/v1/kv/app/a?index=1&wait=60000ms", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":1,"ModifyIndex":1}]`, "1"},
-		{"GET", "/v1/kv/app/empty", "", 200, `[{"LockIndex":0,"Key":"app/empty","Flags":18446744073709551615,"Value":null,"CreateIndex":3,"ModifyIndex":3}]`, "3"},
-		{"GET", "/v1/kv/app/a?raw=", "", 200, "hello", "1"},
-		{"GET", "/v1/kv/app/empty?raw", "", 200, "", "3"},
-		{"GET", "/v1/kv/none", "", 404, "", "3"},
-		{"GET", "/v1/kv/none?raw=", "", 404, "", "3"},
-		{"HEAD", "/v1/kv/app/a", "", 200, "", "1"},
-		{"HEAD", "/v1/kv/none", "", 404, "", "3"},
-		{"GET", "/v1/kv/app/?recurse=", "", 200, all, "3"},
-		{"GET", "/v1/kv/?recurse=", "", 200, all, "3"},
-		{"GET", "/v1/kv?recurse=", "", 200, all, "3"},
-		{"GET", "/v1/kv/none/?recurse=", "", 404, "", "3"},
-		{"GET", "/v1/kv/app/?keys=", "", 200, `["app/a","app/db/x","app/empty"]`, "3"},
-		{"GET", "/v1/kv/app/?keys=&separator=%2F", "", 200, `["app/a","app/db/","app/empty"]`, "3"},
-		{"GET", "/v1/kv/app/?keys=&seperator=%2F", "", 200, `["app/a","app/db/","app/empty"]`, "3"},
-		{"GET", "/v1/kv/app/?keys=&separator=&seperator=%2F", "", 200, `["app/a","app/db/x","app/empty"]`, "3"},
-		{"GET", "/v1/kv/app/?keys=&recurse=", "", 200, `["app/a","app/db/x","app/empty"]`, "3"},
-		{"GET", "/v1/kv/?keys=&separator=%2F", "", 200, `["app/"]`, "3"},
-		{"GET", "/v1/kv/none/?keys=", "", 404, "", "3"},
+		{"GET", "/v1/kv/app/a", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
+		{"GET", "/v1/kv/app/a?dc=dc1&stale=", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
+		{"GET", "/v1/kv/app/a?consistent=", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
+		{"GET", "/v1/kv/app/a?index=2&wait=60000ms", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
+		{"GET", "/v1/kv/app/empty", "", 200, `[{"LockIndex":0,"Key":"app/empty","Flags":18446744073709551615,"Value":null,"CreateIndex":4,"ModifyIndex":4}]`, "4"},
+		{"GET", "/v1/kv/app/a?raw=", "", 200, "hello", "2"},
+		{"GET", "/v1/kv/app/empty?raw", "", 200, "", "4"},
+		{"GET", "/v1/kv/none", "", 404, "", "4"},
+		{"GET", "/v1/kv/none?raw=", "", 404, "", "4"},
+		{"HEAD", "/v1/kv/app/a", "", 200, "", "2"},
+		{"HEAD", "/v1/kv/none", "", 404, "", "4"},
+		{"GET", "/v1/kv/app/?recurse=", "", 200, all, "4"},
+		{"GET", "/v1/kv/?recurse=", "", 200, all, "4"},
+		{"GET", "/v1/kv?recurse=", "", 200, all, "4"},
+		{"GET", "/v1/kv/none/?recurse=", "", 404, "", "4"},
+		{"GET", "/v1/kv/app/?keys=", "", 200, `["app/a","app/db/x","app/empty"]`, "4"},
+		{"GET", "/v1/kv/app/?keys=&separator=%2F", "", 200, `["app/a","app/db/","app/empty"]`, "4"},
+		{"GET", "/v1/kv/app/?keys=&seperator=%2F", "", 200, `["app/a","app/db/","app/empty"]`, "4"},
+		{"GET", "/v1/kv/app/?keys=&separator=&seperator=%2F", "", 200, `["app/a","app/db/x","app/empty"]`, "4"},
+		{"GET", "/v1/kv/app/?keys=&recurse=", "", 200, `["app/a","app/db/x","app/empty"]`, "4"},
+		{"GET", "/v1/kv/?keys=&separator=%2F", "", 200, `["app/"]`, "4"},
+		{"GET", "/v1/kv/none/?keys=", "", 404, "", "4"},
 		{"PUT", "/v1/kv/app/a?cas=9&flags=1", "lost", 200, "false", ""},
 		{"PUT", "/v1/kv/app/a?cas=0", "lost", 200, "false", ""},
-		{"PUT", "/v1/kv/app/a?cas=1", "won", 200, "true", ""},
+		{"PUT", "/v1/kv/app/a?cas=2", "won", 200, "true", ""},
 		{"PUT", "/v1/kv/new?cas=0", "won", 200, "true", ""},
-		{"GET", "/v1/kv/app/a", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":0,"Value":"d29u","CreateIndex":1,"ModifyIndex":4}]`, "4"},
-		{"DELETE", "/v1/kv/app/a?cas=1", "", 200, "false", ""},
-		{"DELETE", "/v1/kv/app/a?cas=4", "", 200, "true", ""},
+		{"GET", "/v1/kv/app/a", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":0,"Value":"d29u","CreateIndex":2,"ModifyIndex":5}]`, "5"},
+		{"DELETE", "/v1/kv/app/a?cas=2", "", 200, "false", ""},
+		{"DELETE", "/v1/kv/app/a?cas=5", "", 200, "true", ""},
 		{"DELETE", "/v1/kv/never", "", 200, "true", ""},
-		{"GET", "/v1/kv/app/?keys=", "", 200, `["app/db/x","app/empty"]`, "6"},
+		{"GET", "/v1/kv/app/?keys=", "", 200, `["app/db/x","app/empty"]`, "7"},
 		{"DELETE", "/v1/kv/app/?recurse=", "", 200, "true", ""},
-		{"GET", "/v1/kv/?keys=", "", 200, `["new"]`, "8"},
+		{"GET", "/v1/kv/?keys=", "", 200, `["new"]`, "9"},
 		{"DELETE", "/v1/kv/?recurse=", "", 200, "true", ""},
-		{"GET", "/v1/kv/?keys=", "", 200, `[]`, "9"},
-		{"GET", "/v1/kv/app/a", "", 404, "", "9"},
+		{"GET", "/v1/kv/?keys=", "", 200, `[]`, "10"},
+		{"GET", "/v1/kv/app/a", "", 404, "", "10"},
 	} {
 		name := step.method + " " + step.target
 		headers := []string{"X-Consul-Token", "secret", "User-Agent", "Go-http-client/1.1"}
@@ -89,8 +89,8 @@ func TestPretty(t *testing.T) {
         "Key": "k",
         "Flags": 0,
         "Value": "dg==",
-        "CreateIndex": 1,
-        "ModifyIndex": 1
+        "CreateIndex": 2,
+        "ModifyIndex": 2
     }
 ]
 `, n.send("GET", "/v1/kv/k?pretty=", "").body)
@@ -113,11 +113,11 @@ func TestIndexIsNeverZeroAndNeverFalls(t *testing.T) {
 	for range 3 {
 		require.Equal(t, 200, n.send("PUT", "/v1/kv/k", "v").status)
 	}
-	require.Equal(t, "3", n.send("GET", "/v1/kv/none", "").header.Get("X-Consul-Index"))
-	require.EqualValues(t, 3, n.handler.seen(2))
+	require.Equal(t, "4", n.send("GET", "/v1/kv/none", "").header.Get("X-Consul-Index"))
+	require.EqualValues(t, 4, n.handler.seen(2))
 	require.EqualValues(t, 5, n.handler.seen(5))
 	require.Equal(t, "5", n.send("GET", "/v1/kv/none", "").header.Get("X-Consul-Index"))
-	require.Equal(t, "3", n.send("GET", "/v1/kv/k", "").header.Get("X-Consul-Index"), "a key's index is its CAS index")
+	require.Equal(t, "4", n.send("GET", "/v1/kv/k", "").header.Get("X-Consul-Index"), "a key's index is its CAS index")
 }
 
 func TestKnownLeaderOfAStaleRead(t *testing.T) {

@@ -148,7 +148,13 @@ func (d *driving) propose(n *node, cur, next *ring.Configuration) {
 			d.sim.violate("node %s works by epoch %d, and its register says %d", n.name, cur.Epoch, chosen.Epoch)
 		case next != nil:
 			c := register.Change{Kind: register.Put, Data: next.Encode(), If: true, Index: res.Index}
-			n.submit(ringKey, c, timeout, func(res register.Result) {
+			n.call(func(now register.Now, token uint64) {
+				if cur.Joint() && !holds(ruleUndoOnly) {
+					n.shard.SubmitByOld(now, token, ringKey, c, timeout)
+				} else {
+					n.shard.Submit(now, token, ringKey, c, timeout)
+				}
+			}, func(res register.Result) {
 				if res.Outcome == register.Done && n.up && !d.sim.kernel.chance(0.1) { // else: forgets it
 					n.learn([]*ring.Configuration{next})
 				}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,6 +59,7 @@ var mutations = []mutation{
 	{rule: "mergebelowfloor", script: "testdata/mergebelowfloor.txt"},
 	{rule: "nobound", script: "testdata/nobound.txt"},
 	{rule: "forgetjoint", reshape: true, tend: true, learn: true, limit: 3000},
+	{rule: "endbyold", reshape: true, limit: 500},
 	{rule: "learnunheld", script: "testdata/learnunheld.txt"},
 }
 
@@ -72,30 +75,64 @@ func TestMutations(t *testing.T) {
 	}
 	for _, m := range mutations {
 		how := m.script
-		run := func() error {
+		run := func() (err error) {
 			if m.script != "" {
-				return runScript(t, m.script)
+				return caught(func() error { return runScript(t, m.script) })
 			}
-			for n := uint64(1); n <= m.limit; n++ {
-				how = fmt.Sprintf("seed %d", n)
-				if _, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend, Learn: m.learn}); err != nil && strings.Contains(err.Error(), m.want) {
-					return err
-				}
-			}
-			return nil
+			var n uint64
+			n, err = firstFailing(m)
+			how = fmt.Sprintf("seed %d", n)
+			return err
 		}
 		breakRule(m.rule)
-		err := caught(run)
+		err := run()
 		breakRule("")
 		if err == nil {
 			t.Errorf("%s: nothing broke up to %s", m.rule, how)
 			continue
 		}
 		t.Logf("%-14s %-28s %s", m.rule, how, firstLine(err))
-		if err := caught(run); err != nil {
+		if m.script == "" {
+			m.limit, _ = strconv.ParseUint(strings.TrimPrefix(how, "seed "), 10, 64)
+		}
+		if err := run(); err != nil {
 			t.Errorf("%s: with the rule in place %s fails: %v", m.rule, how, err)
 		}
 	}
+}
+
+// firstFailing runs seeds up to a mutation's limit, two at a time, and returns the
+// lowest that fails as it should, or the limit.
+func firstFailing(m mutation) (uint64, error) {
+	var mu sync.Mutex
+	var next, lowest uint64 = 1, m.limit
+	var found error
+	var workers sync.WaitGroup
+	for range 2 {
+		workers.Go(func() {
+			for {
+				mu.Lock()
+				n := next
+				next++
+				done := n > lowest
+				mu.Unlock()
+				if done {
+					return
+				}
+				err := caught(func() error {
+					_, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend, Learn: m.learn})
+					return err
+				})
+				mu.Lock()
+				if err != nil && strings.Contains(err.Error(), m.want) && (found == nil || n < lowest) {
+					lowest, found = n, err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return lowest, found
 }
 
 // caught turns a panic of the code under test into an error.

@@ -13,4 +13,5 @@ const (
 	rulePurge
 	ruleForgetAll
 	ruleLearnHeld
+	ruleUndoOnly
 )

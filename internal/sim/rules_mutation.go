@@ -9,7 +9,7 @@ import (
 )
 
 // rules lists what breakRule takes besides register.Rules.
-var rules = []string{"nojoint", "nosync", "nofence", "noflush", "nopurge", "gcmajority", "learnunheld"}
+var rules = []string{"nojoint", "nosync", "nofence", "noflush", "nopurge", "gcmajority", "learnunheld", "endbyold"}
 
 var broken = -1
 
