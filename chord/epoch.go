@@ -92,6 +92,7 @@ func (n *Node) enterOne(ctx context.Context, st *ringState, conf *ring.Configura
 	n.wg.Go(func() { n.purge(next) })
 	n.reshaper.entered(st, next)
 	n.peers.wake()
+	n.watching.wake()
 	return nil
 }
 

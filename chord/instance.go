@@ -32,6 +32,7 @@ type Instance struct {
 var (
 	_ backend.Backend = (*Instance)(nil)
 	_ backend.Admin   = (*Instance)(nil)
+	_ backend.Watcher = (*Instance)(nil)
 )
 
 // Start opens a node, as Open does, and keeps it in the ring.
@@ -281,6 +282,11 @@ func (i *Instance) PopItem(ctx context.Context) (*backend.Entry, error) {
 // List implements backend.Backend.
 func (i *Instance) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
 	return use(ctx, i, func(n *Node) (*backend.ListResult, error) { return n.List(ctx, q) })
+}
+
+// Watch implements backend.Watcher. A call that waits goes on at the next node.
+func (i *Instance) Watch(ctx context.Context, q backend.WatchQuery) (uint64, error) {
+	return use(ctx, i, func(n *Node) (uint64, error) { return n.Watch(ctx, q) })
 }
 
 // Keys yields every key under prefix; see backend.Keys.

@@ -36,6 +36,7 @@ type Node struct {
 	reshaper *reshaper
 	follower *follower
 	repairs  *repairer
+	watching *watching
 
 	ring  atomic.Pointer[ringState] // nil until there is one
 	ready chan struct{}             // closed when ring is set
@@ -88,7 +89,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.peers = newPeers(n)
 	n.reshaper, n.follower = newReshaper(n), newFollower(n)
-	n.repairs = newRepairer(n)
+	n.repairs, n.watching = newRepairer(n), newWatching(n)
 	if err := n.listen(boot, conf); err != nil {
 		return nil, err
 	}
@@ -108,6 +109,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		n.wg.Go((&forgetter{node: n, limit: newLimiter(cfg.RepairRate)}).run)
 	}
 	n.wg.Go(n.repairs.run)
+	n.wg.Go(n.watching.run)
 	n.wg.Go(n.watchConflict)
 	return n, nil
 }
@@ -291,6 +293,7 @@ func (n *Node) install(conf *ring.Configuration) error {
 	close(n.ready)
 	n.wg.Go(func() { n.purge(st) })
 	n.reshaper.wake()
+	n.watching.wake()
 	switch {
 	case st.member:
 		n.log.Info("serving as a member", "ring", conf.RingID, "epoch", conf.Epoch, "members", len(conf.New.Members))
@@ -439,5 +442,5 @@ func (n *Node) Close() error {
 func (n *Node) mono() time.Duration { return time.Since(n.started) }
 
 func (n *Node) now() register.Now {
-	return register.Now{Mono: n.mono(), Wall: register.Timestamp(n.cfg.wall())}
+	return register.Now{Mono: n.mono(), Wall: register.FineTimestamp(n.cfg.wall())}
 }

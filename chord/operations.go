@@ -40,6 +40,9 @@ func (n *Node) Put(ctx context.Context, key string, value []byte, opts backend.P
 	if err := n.limits.CheckValue(key, value); err != nil {
 		return 0, err
 	}
+	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
+		return 0, err
+	}
 	c := register.Change{Kind: register.Put, Data: append([]byte(nil), value...), Flags: opts.Flags}
 	c.Index, c.If = opts.If.Index()
 	res, err := n.change(ctx, key, c)
@@ -49,6 +52,9 @@ func (n *Node) Put(ctx context.Context, key string, value []byte, opts backend.P
 // Delete implements backend.Backend.
 func (n *Node) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
 	if err := n.limits.CheckKey(key); err != nil {
+		return err
+	}
+	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
 		return err
 	}
 	c := register.Change{Kind: register.Delete}
