@@ -157,6 +157,7 @@ func (n *Node) purge(st *ringState) {
 			break
 		}
 	}
+	n.forgotten.Add(uint64(dropped))
 	if dropped > 0 {
 		n.log.Info("dropped what belongs to others now", "epoch", conf.Epoch, "keys", dropped)
 	}

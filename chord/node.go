@@ -47,6 +47,8 @@ type Node struct {
 	wg     sync.WaitGroup
 	closed atomic.Bool
 
+	forgotten atomic.Uint64 // cells dropped here: tombstones, and what others own
+
 	activating sync.Mutex
 
 	mu     sync.Mutex
