@@ -56,7 +56,7 @@ func TestReclaim(t *testing.T) {
 	for end := time.After(20 * time.Second); ; { // old tables are removed in the background
 		left, err = s.Stats()
 		require.NoError(t, err)
-		if left.DiskBytes*5 < full.DiskBytes {
+		if left.DiskBytes*2 < full.DiskBytes { // the rest is a log kept for reuse
 			break
 		}
 		select {
