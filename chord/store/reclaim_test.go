@@ -65,7 +65,7 @@ func TestReclaim(t *testing.T) {
 			t.Fatalf("%d of %d bytes are left", left.DiskBytes, full.DiskBytes)
 		}
 	}
-	require.EqualValues(t, keys/40, left.Cells)
+	require.InDelta(t, keys/40, left.Cells, 5) // and rows that are no cells
 	_, ok, err := s.Load("k/39/0999")
 	require.NoError(t, err)
 	require.True(t, ok)
