@@ -122,8 +122,8 @@ const purgePage = 4000
 
 // purge drops the cells that this node does not own in a configuration. In a joint
 // one a member owns all that it owned before, and who was dropped by force owns
-// nothing. When it was cut short by the end of
-// the node it goes on at the next start.
+// nothing. When it was cut short by the end of the node it goes on at the next
+// start.
 func (n *Node) purge(st *ringState) {
 	conf := st.placement.Configuration()
 	if n.store == nil || conf.Joint() && st.member {

@@ -195,7 +195,7 @@ func wasMember(s *store.Store) (bool, error) {
 	}
 	confs, err := s.Chain(0, store.MaxChain)
 	for _, c := range confs {
-		if inSide(&c.New, id) && !c.Joint() {
+		if c.New.Has(id) && !c.Joint() {
 			return true, err
 		}
 	}

@@ -23,13 +23,18 @@ func (n *Node) Get(ctx context.Context, key string, opts backend.GetOptions) (*b
 	if err != nil {
 		return nil, err
 	}
-	res, err := n.run(ctx, n.driver(st, key), key, func(d *driver, now register.Now, token uint64) {
-		d.shard.Read(now, token, key, opts.Stale, timeout(ctx))
-	})
+	res, err := n.read(ctx, st, key, opts.Stale)
 	if err != nil {
 		return nil, err
 	}
 	return ownEntry(key, &res.Value), nil
+}
+
+// read reads a key's register.
+func (n *Node) read(ctx context.Context, st *ringState, key string, stale bool) (register.Result, error) {
+	return n.run(ctx, n.driver(st, key), key, func(d *driver, now register.Now, token uint64) {
+		d.shard.Read(now, token, key, stale, timeout(ctx))
+	})
 }
 
 // Put implements backend.Backend.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
-	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 const (
@@ -179,9 +178,7 @@ func (n *Node) stamp(ctx context.Context, key string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := n.run(ctx, n.driver(st, key), key, func(d *driver, now register.Now, token uint64) {
-		d.shard.Read(now, token, key, false, timeout(ctx))
-	})
+	res, err := n.read(ctx, st, key, false)
 	if err != nil {
 		return 0, fmt.Errorf("watch %q: %w", key, err)
 	}

@@ -104,10 +104,8 @@ func (w *watching) idle() bool {
 func (w *watching) followAll(st *ringState) {
 	members := map[ring.Node]bool{}
 	if st != nil {
-		for _, s := range st.placement.Configuration().Sides() {
-			for _, m := range s.Members {
-				members[m.ID.Node()] = true
-			}
+		for _, m := range st.placement.Configuration().All() {
+			members[m.ID.Node()] = true
 		}
 	}
 	for m, stop := range w.feeds {
