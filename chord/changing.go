@@ -215,7 +215,7 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 		case gone > goneForNow && !joins:
 		case ok && !joins && r.stalls(m.ID): // there, but it does not get on; anti-entropy will see to it
 		default:
-			waiting = append(waiting, m.Name)
+			waiting = append(waiting, r.named(m))
 		}
 	}
 	for _, side := range conf.Sides() {
@@ -227,6 +227,16 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 		return fmt.Errorf("epoch %d waits until %s have what they are to own", conf.Epoch, strings.Join(sorted(waiting), ", "))
 	}
 	return r.propose(conf, conf.Finish(false))
+}
+
+// named is a member's name, with what holds up its copying.
+func (r *reshaper) named(m ring.Member) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.last[m.ID]; p != nil && p.Held != "" {
+		return fmt.Sprintf("%s (%s)", m.Name, p.Held)
+	}
+	return m.Name
 }
 
 // stalls reports whether a member has not got on with copying for a long time.

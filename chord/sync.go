@@ -128,6 +128,10 @@ func (s *syncer) walk(ctx context.Context) error {
 	}
 }
 
+// errLeftOut: too few are left that have given everything so far, and some were left
+// out that may be back: the walk has to begin anew.
+var errLeftOut = errors.New("members that were left out are needed")
+
 // fill asks the givers of which nothing is left for their next page. Those that do
 // not answer are left out from here on, while there are enough others.
 func (s *syncer) fill(ctx context.Context, givers []*giver, spare int) error {
@@ -145,9 +149,10 @@ func (s *syncer) fill(ctx context.Context, givers []*giver, spare int) error {
 		if err := s.copier.pace.spend(ctx, asked*syncKeys*noteBytes); err != nil {
 			return err
 		}
-		missing := 0
+		missing, leftOut := 0, false
 		var held error
 		for i, g := range givers {
+			leftOut = leftOut || g.gone
 			if g.gone || errs[i] != nil {
 				missing++
 			}
@@ -163,6 +168,9 @@ func (s *syncer) fill(ctx context.Context, givers []*giver, spare int) error {
 				return nil
 			}
 			continue
+		}
+		if leftOut {
+			return fmt.Errorf("%w: %w", errLeftOut, held)
 		}
 		s.hold(held)
 		select {
