@@ -54,14 +54,12 @@ func (a *absence) look(conf *ring.Configuration, nodes []gossip.Node, self ring.
 		there[g.ID] = g.State == gossip.Alive || g.State == gossip.Suspect
 	}
 	members := map[ring.ID]bool{}
-	for _, s := range conf.Sides() {
-		for _, m := range s.Members {
-			members[m.ID] = true
-			if there[m.ID] {
-				delete(a.since, m.ID)
-			} else if _, ok := a.since[m.ID]; !ok {
-				a.since[m.ID] = now
-			}
+	for _, m := range conf.All() {
+		members[m.ID] = true
+		if there[m.ID] {
+			delete(a.since, m.ID)
+		} else if _, ok := a.since[m.ID]; !ok {
+			a.since[m.ID] = now
 		}
 	}
 	for id := range a.since {
@@ -126,13 +124,13 @@ func (r *reshaper) plan(conf *ring.Configuration, turn bool) (ring.Plan, error) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id := range r.drops {
-		if !inSide(&conf.New, id) {
+		if !conf.New.Has(id) {
 			delete(r.drops, id)
 			continue
 		}
 		plan.Remove = append(plan.Remove, id)
 	}
-	if r.leaves && inSide(&conf.New, r.node.id) && !slices.Contains(plan.Remove, r.node.id) {
+	if r.leaves && conf.New.Has(r.node.id) && !slices.Contains(plan.Remove, r.node.id) {
 		plan.Remove = append(plan.Remove, r.node.id)
 	}
 	reap := r.node.cfg.ReapAfter
@@ -157,7 +155,7 @@ func (r *reshaper) plan(conf *ring.Configuration, turn bool) (ring.Plan, error) 
 func (r *reshaper) addJoins(conf *ring.Configuration, plan *ring.Plan, gone []ring.Member, replace bool) error {
 	var newest time.Time
 	for id, j := range r.joins {
-		if inSide(&conf.New, id) || time.Since(j.last) > joinStale {
+		if conf.New.Has(id) || time.Since(j.last) > joinStale {
 			delete(r.joins, id)
 			continue
 		}
@@ -206,20 +204,18 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 		return r.finishForced(conf, p)
 	}
 	ok, missed := conf.MayFinish(p)
-	var waiting, lost []string
+	var waiting []string
 	for _, m := range missed {
 		gone := r.gone.of(m.ID)
-		joins := !inSide(conf.Old, m.ID)
+		joins := !conf.Old.Has(m.ID)
 		switch {
 		case joins && (gone > joinerGone || r.stalls(m.ID)):
 			r.node.log.Warn("a member that was to join does not get on: the change is undone", "member", m.Name, "epoch", conf.Epoch)
 			return r.undo(conf)
 		case gone > goneForNow && !joins:
-			lost = append(lost, m.Name)
-		case ok && !joins && r.stalls(m.ID):
-			lost = append(lost, m.Name) // there, but it does not get on; anti-entropy will see to it
+		case ok && !joins && r.stalls(m.ID): // there, but it does not get on; anti-entropy will see to it
 		default:
-			waiting = append(waiting, m.Name)
+			waiting = append(waiting, r.named(m))
 		}
 	}
 	for _, side := range conf.Sides() {
@@ -227,16 +223,23 @@ func (r *reshaper) finish(conf *ring.Configuration) error {
 			return fmt.Errorf("epoch %d waits for %s: more are gone than the ring can do without; start them, or see remove -force", conf.Epoch, strings.Join(memberNames(gone), ", "))
 		}
 	}
-	switch {
-	case len(waiting) > 0:
+	if len(waiting) > 0 || !ok {
 		return fmt.Errorf("epoch %d waits until %s have what they are to own", conf.Epoch, strings.Join(sorted(waiting), ", "))
-	case !ok:
-		return fmt.Errorf("epoch %d waits for %s: more are gone than the ring can do without; start them, or see remove -force", conf.Epoch, strings.Join(sorted(lost), ", "))
 	}
 	return r.propose(conf, conf.Finish(false))
 }
 
-// stalls reports whether a joiner is there but has not got on for a long time.
+// named is a member's name, with what holds up its copying.
+func (r *reshaper) named(m ring.Member) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.last[m.ID]; p != nil && p.Held != "" {
+		return fmt.Sprintf("%s (%s)", m.Name, p.Held)
+	}
+	return m.Name
+}
+
+// stalls reports whether a member has not got on with copying for a long time.
 func (r *reshaper) stalls(id ring.ID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -272,30 +275,23 @@ func (n *Node) askProgress(ctx context.Context, conf *ring.Configuration) map[ri
 	ctx, cancel := context.WithTimeout(ctx, progressTimeout)
 	defer cancel()
 	replies := map[ring.ID]*progressReply{}
-	asked := map[ring.ID]bool{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, s := range conf.Sides() {
-		for _, m := range s.Members {
-			if asked[m.ID] {
-				continue
+	for _, m := range conf.All() {
+		wg.Go(func() {
+			reply := &progressReply{}
+			var err error
+			if m.ID == n.id {
+				reply, err = n.onProgress()
+			} else {
+				err = n.mesh.Call(ctx, m.ID.Node(), callProgress, []byte{}, reply)
 			}
-			asked[m.ID] = true
-			wg.Go(func() {
-				reply := &progressReply{}
-				var err error
-				if m.ID == n.id {
-					reply, err = n.onProgress()
-				} else {
-					err = n.mesh.Call(ctx, m.ID.Node(), callProgress, []byte{}, reply)
-				}
-				if err == nil {
-					mu.Lock()
-					defer mu.Unlock()
-					replies[m.ID] = reply
-				}
-			})
-		}
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				replies[m.ID] = reply
+			}
+		})
 	}
 	wg.Wait()
 	return replies

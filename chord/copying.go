@@ -93,54 +93,46 @@ type wanted struct {
 }
 
 // takeWanted takes from a member those of the cells that are newer than what this
-// node holds, and waits until all are durable here, or settled. It returns how
-// many it took.
-func (c *copier) takeWanted(ctx context.Context, from ring.Node, offered []wanted) (int, error) {
+// node holds, and waits until all are durable here, or settled.
+func (c *copier) takeWanted(ctx context.Context, from ring.Node, offered []wanted) error {
 	var want []wanted
 	size := 0
 	for _, w := range offered {
 		size += len(w.key)
 		have, _, err := c.node.store.Load(w.key)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if have.Accepted.Less(w.accepted) {
 			want = append(want, w)
 		}
 	}
 	if err := c.pace.spend(ctx, size); err != nil {
-		return 0, err
+		return err
 	}
-	taken := 0
 	for len(want) > 0 {
 		n, err := c.take(ctx, from, want)
 		if err != nil {
-			return taken, err
+			return err
 		}
-		taken += n
 		want = want[n:]
 	}
-	return taken, nil
+	return nil
 }
 
 // take takes the first of the cells, and returns how many.
 func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, error) {
-	req := cellsRequest{Epoch: c.st.placement.Configuration().Epoch}
-	for _, w := range want[:min(len(want), adoptKeys)] {
-		req.Keys = append(req.Keys, w.key)
+	keys := make([]string, min(len(want), adoptKeys))
+	for i := range keys {
+		keys[i] = want[i].key
 	}
-	callCtx, cancel := context.WithTimeout(ctx, pageTimeout)
-	defer cancel()
-	var reply cellsReply
-	if err := c.node.mesh.Call(callCtx, from, callCells, &req, &reply); err != nil {
+	cells, err := c.node.fetch(ctx, c.st.placement.Configuration().Epoch, from, keys)
+	if err != nil {
 		return 0, err
-	}
-	if len(reply.Cells) == 0 || len(reply.Cells) > len(req.Keys) {
-		return 0, fmt.Errorf("%d cells for %d keys", len(reply.Cells), len(req.Keys))
 	}
 	var begun []adoption
 	bytes := 0
-	for i, b := range reply.Cells {
+	for i, b := range cells {
 		if len(b) == 0 {
 			continue // dropped there meanwhile
 		}
@@ -162,10 +154,8 @@ func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, 
 			return 0, fmt.Errorf("taking over a cell: %v", o)
 		}
 	}
-	if c.copied != nil {
-		c.copied(len(begun), bytes)
-	}
-	return len(reply.Cells), c.pace.spend(ctx, bytes)
+	c.copied(len(begun), bytes)
+	return len(cells), c.pace.spend(ctx, bytes)
 }
 
 // copyCell gives a cell that others hold to this node's shard.

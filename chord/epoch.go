@@ -92,6 +92,7 @@ func (n *Node) enterOne(ctx context.Context, st *ringState, conf *ring.Configura
 	n.wg.Go(func() { n.purge(next) })
 	n.reshaper.entered(st, next)
 	n.peers.wake()
+	n.watching.wake()
 	return nil
 }
 
@@ -121,8 +122,8 @@ const purgePage = 4000
 
 // purge drops the cells that this node does not own in a configuration. In a joint
 // one a member owns all that it owned before, and who was dropped by force owns
-// nothing. When it was cut short by the end of
-// the node it goes on at the next start.
+// nothing. When it was cut short by the end of the node it goes on at the next
+// start.
 func (n *Node) purge(st *ringState) {
 	conf := st.placement.Configuration()
 	if n.store == nil || conf.Joint() && st.member {
@@ -156,6 +157,7 @@ func (n *Node) purge(st *ringState) {
 			break
 		}
 	}
+	n.forgotten.Add(uint64(dropped))
 	if dropped > 0 {
 		n.log.Info("dropped what belongs to others now", "epoch", conf.Epoch, "keys", dropped)
 	}

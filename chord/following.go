@@ -1,7 +1,6 @@
 package chord
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"time"
@@ -109,7 +108,7 @@ func (f *follower) gapAt(epoch uint64, node ring.Node) {
 		f.epoch, f.gaps = epoch, map[ring.Node]bool{}
 	}
 	f.gaps[node] = true
-	newest, err := n.askNewest(node)
+	newest, err := n.fetchConfiguration(node)
 	if err != nil {
 		return
 	}
@@ -122,18 +121,4 @@ func (f *follower) gapAt(epoch uint64, node ring.Node) {
 	if lacking >= len(newest.New.Members)-newest.New.Faults() {
 		n.renew("the configurations since it was last here are no longer to be had")
 	}
-}
-
-// askNewest asks a node for the configuration that it works by.
-func (n *Node) askNewest(node ring.Node) (*ring.Configuration, error) {
-	ctx, cancel := context.WithTimeout(n.ctx, progressTimeout)
-	defer cancel()
-	confs, err := n.askChain(ctx, node, &chainRequest{Newest: true})
-	if err == nil && len(confs) == 0 {
-		err = errGap
-	}
-	if err != nil {
-		return nil, err
-	}
-	return confs[len(confs)-1], nil
 }

@@ -56,12 +56,9 @@ func (n *Node) force(ctx context.Context, st *ringState, drop []ring.ID, confirm
 // survivors returns the members of both sides that stay.
 func (n *Node) survivors(conf *ring.Configuration, drop []ring.ID) []ring.Member {
 	var members []ring.Member
-	for _, s := range conf.Sides() {
-		for _, m := range s.Members {
-			known := slices.ContainsFunc(members, func(o ring.Member) bool { return o.ID == m.ID })
-			if !known && !slices.Contains(drop, m.ID) {
-				members = append(members, m)
-			}
+	for _, m := range conf.All() {
+		if !slices.Contains(drop, m.ID) {
+			members = append(members, m)
 		}
 	}
 	return members
@@ -94,7 +91,7 @@ func (n *Node) catchUpTo(id ring.ID) error {
 }
 
 // imposeRequest brings a member a configuration that was not chosen by a quorum,
-// but forced, or follows from a forced one. Chain holds those before it.
+// but forced, or follows from a forced one.
 type imposeRequest struct{ Configuration []byte }
 
 // impose has a member enter a forced configuration.

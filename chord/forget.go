@@ -45,7 +45,13 @@ type forgetter struct {
 	sightings map[tombstone]sighting
 	// passes counts those that have ended.
 	passes int
+	// dropped is what Node.forgotten was when the disk last got its room back.
+	dropped int
 }
+
+// reclaimAfter is how many dropped cells are worth giving their room back to the
+// disk, which rewrites what is left.
+const reclaimAfter = 20_000
 
 // maxSightings bounds the tombstones that a forgetter knows the age of. Others have
 // to wait until some of these are forgotten.
@@ -138,7 +144,9 @@ func (n *Node) onTombstones(ctx context.Context, req *tombstonesRequest) (*tombs
 	for i, result := range results {
 		select {
 		case res := <-result:
-			reply.Yes[i] = res.Outcome == register.Done
+			if reply.Yes[i] = res.Outcome == register.Done; reply.Yes[i] {
+				n.forgotten.Add(1)
+			}
 		case <-ctx.Done():
 			return nil, &mesh.RemoteError{Code: codeStore, Message: "the disk did not sync in time"}
 		case <-n.ctx.Done():
@@ -152,6 +160,9 @@ func (n *Node) onTombstones(ctx context.Context, req *tombstonesRequest) (*tombs
 func (f *forgetter) run() {
 	for {
 		found, err := f.pass(f.node.ctx)
+		if !found {
+			f.reclaim()
+		}
 		if err != nil && f.node.ctx.Err() == nil {
 			f.node.log.Debug("forgetting is held up", "error", err)
 		}
@@ -163,6 +174,18 @@ func (f *forgetter) run() {
 		case <-time.After(min(pause, max(f.node.cfg.forgetAge, forgetSoon))):
 		case <-f.node.ctx.Done():
 			return
+		}
+	}
+}
+
+// reclaim gives the disk its room back when enough was forgotten here, whoever saw
+// to it.
+func (f *forgetter) reclaim() {
+	n := f.node
+	if forgotten := int(n.forgotten.Load()); forgotten-f.dropped >= reclaimAfter {
+		f.dropped = forgotten
+		if err := n.store.Reclaim(n.ctx); err != nil && n.ctx.Err() == nil {
+			n.log.Warn("the disk did not get back what was forgotten", "error", err)
 		}
 	}
 }

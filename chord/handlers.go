@@ -58,6 +58,13 @@ func (n *Node) handle() {
 		}
 		return n.onInspect(ctx, key)
 	})
+	n.mesh.HandleCall(callFeed, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req feedRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onFeed(ctx, &req)
+	})
 	n.handleReshaping()
 	n.handleRepairing()
 }

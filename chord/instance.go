@@ -33,6 +33,7 @@ var (
 	_ backend.Backend       = (*Instance)(nil)
 	_ backend.Transactional = (*Instance)(nil)
 	_ backend.Admin         = (*Instance)(nil)
+	_ backend.Watcher       = (*Instance)(nil)
 )
 
 // Start opens a node, as Open does, and keeps it in the ring.
@@ -293,6 +294,11 @@ func (i *Instance) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnRe
 // is now.
 func (i *Instance) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
 	return use(ctx, i, func(n *Node) (backend.Tx, error) { return n.Begin(ctx, opts) })
+}
+
+// Watch implements backend.Watcher. A call that waits goes on at the next node.
+func (i *Instance) Watch(ctx context.Context, q backend.WatchQuery) (uint64, error) {
+	return use(ctx, i, func(n *Node) (uint64, error) { return n.Watch(ctx, q) })
 }
 
 // Keys yields every key under prefix; see backend.Keys.

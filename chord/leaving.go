@@ -45,7 +45,7 @@ func (n *Node) Leave(ctx context.Context) error {
 	switch {
 	case n.store == nil:
 		return backend.Errorf(backend.Invalid, "", "a client owns nothing that it could give away; stop it")
-	case len(conf.New.Members) == 1 && inSide(&conf.New, n.id):
+	case len(conf.New.Members) == 1 && conf.New.Has(n.id):
 		return backend.Errorf(backend.Invalid, "", "this is the only member of the ring: nobody could take its keys. Stop it, and it keeps them")
 	}
 	n.reshaper.mu.Lock()
@@ -164,7 +164,7 @@ func (n *Node) Remove(ctx context.Context, req backend.RemoveRequest) (*backend.
 	}
 	err = n.awaitRing(ctx, func(c *ring.Configuration) bool {
 		report.Epoch = c.Epoch
-		return c.Epoch > conf.Epoch && !slices.ContainsFunc(drop, func(id ring.ID) bool { return inSide(&c.New, id) })
+		return c.Epoch > conf.Epoch && !slices.ContainsFunc(drop, func(id ring.ID) bool { return c.New.Has(id) })
 	})
 	if err != nil {
 		return nil, n.noChange(err, "it goes on as soon as it can")

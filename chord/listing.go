@@ -65,14 +65,8 @@ var (
 
 func newListing(n *Node, st *ringState, q backend.ListQuery) *listing {
 	l := &listing{node: n, st: st, q: q, answers: map[ring.Node]*memberAnswer{}, open: map[string]bool{}, unsettled: map[string]int{}, patience: participantTimeout}
-	seen := map[ring.Node]bool{}
-	for _, side := range st.placement.Configuration().Sides() {
-		for _, m := range side.Members {
-			if !seen[m.ID.Node()] {
-				seen[m.ID.Node()] = true
-				l.members = append(l.members, m.ID.Node())
-			}
-		}
+	for _, m := range st.placement.Configuration().All() {
+		l.members = append(l.members, m.ID.Node())
 	}
 	l.faults = ring.MaxReplicas
 	for _, side := range st.placement.Configuration().Sides() {

@@ -40,6 +40,7 @@ type Node struct {
 	reshaper *reshaper
 	follower *follower
 	repairs  *repairer
+	watching *watching
 
 	ring  atomic.Pointer[ringState] // nil until there is one
 	ready chan struct{}             // closed when ring is set
@@ -49,6 +50,8 @@ type Node struct {
 	opened chan struct{} // closed when Open is through
 	wg     sync.WaitGroup
 	closed atomic.Bool
+
+	forgotten atomic.Uint64 // cells dropped here: tombstones, and what others own
 
 	activating sync.Mutex
 
@@ -95,7 +98,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.peers = newPeers(n)
 	n.reshaper, n.follower = newReshaper(n), newFollower(n)
-	n.repairs = newRepairer(n)
+	n.repairs, n.watching = newRepairer(n), newWatching(n)
 	if err := n.listen(boot, conf); err != nil {
 		return nil, err
 	}
@@ -117,6 +120,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		n.wg.Go((&sweeper{node: n, forgetter: newForgetter(n, limit)}).run)
 	}
 	n.wg.Go(n.repairs.run)
+	n.wg.Go(n.watching.run)
 	n.wg.Go(n.watchConflict)
 	return n, nil
 }
@@ -200,7 +204,7 @@ func wasMember(s *store.Store) (bool, error) {
 	}
 	confs, err := s.Chain(0, store.MaxChain)
 	for _, c := range confs {
-		if inSide(&c.New, id) && !c.Joint() {
+		if c.New.Has(id) && !c.Joint() {
 			return true, err
 		}
 	}
@@ -300,6 +304,7 @@ func (n *Node) install(conf *ring.Configuration) error {
 	close(n.ready)
 	n.wg.Go(func() { n.purge(st) })
 	n.reshaper.wake()
+	n.watching.wake()
 	switch {
 	case st.member:
 		n.log.Info("serving as a member", "ring", conf.RingID, "epoch", conf.Epoch, "members", len(conf.New.Members))
@@ -449,5 +454,5 @@ func (n *Node) Close() error {
 func (n *Node) mono() time.Duration { return time.Since(n.started) }
 
 func (n *Node) now() register.Now {
-	return register.Now{Mono: n.mono(), Wall: register.Timestamp(n.cfg.wall())}
+	return register.Now{Mono: n.mono(), Wall: register.FineTimestamp(n.cfg.wall())}
 }

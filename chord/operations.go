@@ -19,27 +19,38 @@ func (n *Node) Get(ctx context.Context, key string, opts backend.GetOptions) (*b
 	if err := n.limits.CheckKey(key); err != nil {
 		return nil, err
 	}
-	v, err := n.read(ctx, key, opts.Stale)
-	if err == nil && v.Intent != nil && !opts.Stale { // the old copy is good enough for who asks for one
-		v, err = n.txns.Read(registers{n, ctx}, key)
-		err = failure(err, backend.Conflict)
-	}
+	v, err := n.seen(ctx, key, opts.Stale)
 	if err != nil {
 		return nil, err
 	}
 	return ownEntry(key, &v), nil
 }
 
-// read returns what the register of a key holds, with its intent if there is one.
-func (n *Node) read(ctx context.Context, key string, stale bool) (register.Value, error) {
+// seen returns what hosts see of a key, deletions included.
+func (n *Node) seen(ctx context.Context, key string, stale bool) (register.Value, error) {
+	v, err := n.value(ctx, key, stale)
+	if err == nil && v.Intent != nil && !stale { // the old copy is good enough for who asks for one
+		v, err = n.txns.Read(registers{n, ctx}, key)
+		err = failure(err, backend.Conflict)
+	}
+	return v, err
+}
+
+// value returns what the register of a key holds, with its intent if there is one.
+func (n *Node) value(ctx context.Context, key string, stale bool) (register.Value, error) {
 	st, err := n.serving(ctx, key)
 	if err != nil {
 		return register.Value{}, err
 	}
-	res, err := n.run(ctx, n.driver(st, key), key, func(d *driver, now register.Now, token uint64) {
+	res, err := n.read(ctx, st, key, stale)
+	return res.Value, err
+}
+
+// read reads a key's register.
+func (n *Node) read(ctx context.Context, st *ringState, key string, stale bool) (register.Result, error) {
+	return n.run(ctx, n.driver(st, key), key, func(d *driver, now register.Now, token uint64) {
 		d.shard.Read(now, token, key, stale, timeout(ctx))
 	})
-	return res.Value, err
 }
 
 // Put implements backend.Backend.
@@ -48,6 +59,9 @@ func (n *Node) Put(ctx context.Context, key string, value []byte, opts backend.P
 		return 0, err
 	}
 	if err := n.limits.CheckValue(key, value); err != nil {
+		return 0, err
+	}
+	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
 		return 0, err
 	}
 	c := register.Change{Kind: register.Put, Data: append([]byte(nil), value...), Flags: opts.Flags}
@@ -59,6 +73,9 @@ func (n *Node) Put(ctx context.Context, key string, value []byte, opts backend.P
 // Delete implements backend.Backend.
 func (n *Node) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
 	if err := n.limits.CheckKey(key); err != nil {
+		return err
+	}
+	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
 		return err
 	}
 	c := register.Change{Kind: register.Delete}

@@ -6,14 +6,14 @@ import (
 	"github.com/chord-plugin/chord-plugin/backend"
 )
 
-// refuseUnsupported returns an error for a lifetime or a fence, which this backend
-// does not heed.
+// refuseUnsupported refuses the options of a write that this backend does not
+// heed; see backend.CanExpire and backend.CanFence.
 func refuseUnsupported(key string, expires time.Duration, fence backend.Fence) error {
 	switch {
 	case expires != 0:
-		return backend.Errorf(backend.Invalid, key, "lifetimes of keys are not supported by this backend yet")
-	case fence != (backend.Fence{}):
-		return backend.Errorf(backend.Invalid, key, "fences are not supported by this backend yet")
+		return backend.Errorf(backend.Invalid, key, "this backend cannot let keys expire; leave ExpiresAfter out")
+	case fence != backend.Fence{}:
+		return backend.Errorf(backend.Invalid, key, "this backend has no fences; leave Fence out")
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ var _ txn.Registers = registers{}
 const laterTime = 5 * time.Second
 
 func (r registers) Read(key string) (register.Value, error) {
-	return r.node.read(r.ctx, key, false)
+	return r.node.value(r.ctx, key, false)
 }
 
 func (r registers) Change(key string, c register.Change) (register.Result, error) {

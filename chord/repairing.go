@@ -102,7 +102,7 @@ func (r *repairer) partners(st *ringState) []ring.Member {
 	if conf.Joint() {
 		side = conf.Old
 	}
-	if !st.member || !inSide(side, r.node.id) || conf.Joint() && conf.Forced {
+	if !st.member || !side.Has(r.node.id) || conf.Joint() && conf.Forced {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(side.Members), func(m ring.Member) bool { return m.ID == r.node.id })

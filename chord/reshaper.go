@@ -37,7 +37,7 @@ const (
 	reshapeTimeout = 10 * time.Second
 )
 
-// reshaper drives changes of the ring at one node, and follows those of others.
+// reshaper drives changes of the ring at one node.
 type reshaper struct {
 	node *Node
 	kick chan struct{}
@@ -49,12 +49,12 @@ type reshaper struct {
 	sync   *syncer // of the joint configuration under way
 	epoch  uint64
 	since  time.Time // when the configuration became what it is
-	read   time.Time // when the register was last read
+	read   time.Time // when the register was last read, or by a node that is to join, when it last asked
 	looked time.Time // when it was last looked how far the others are
 	stuck  string    // what a change waits for
 	last   map[ring.ID]*progressReply
-	moved  map[ring.ID]movement // of joiners
-	leaves bool                 // this member is to leave
+	moved  map[ring.ID]movement
+	leaves bool // this member is to leave
 	// backoff is how long one that wants to join is not let in again, by its name.
 	backoff map[string]backoff
 	lag     string // why this node could not follow the others
@@ -72,7 +72,7 @@ const (
 	maxBackoff   = 10 * time.Minute
 )
 
-// movement is when a joiner last got on.
+// movement is when a member last got on with copying.
 type movement struct {
 	work uint64
 	at   time.Time
@@ -203,13 +203,9 @@ func (r *reshaper) startOf(conf *ring.Configuration) time.Time {
 // rank is this member's place among those thought alive, by ID.
 func (r *reshaper) rank(conf *ring.Configuration) int {
 	rank := 0
-	seen := map[ring.ID]bool{r.node.id: true}
-	for _, s := range conf.Sides() {
-		for _, m := range s.Members {
-			if !seen[m.ID] && m.ID.Compare(r.node.id) < 0 && r.node.peers.usable(m.ID.Node()) {
-				rank++
-			}
-			seen[m.ID] = true
+	for _, m := range conf.All() {
+		if m.ID.Compare(r.node.id) < 0 && r.node.peers.usable(m.ID.Node()) {
+			rank++
 		}
 	}
 	return rank
@@ -290,10 +286,7 @@ func (r *reshaper) propose(cur, next *ring.Configuration) error {
 // chosenConfiguration reads the register of the configuration; nil where the
 // founded one was never changed.
 func (n *Node) chosenConfiguration(ctx context.Context) (*ring.Configuration, uint64, error) {
-	st := n.ring.Load()
-	res, err := n.run(ctx, n.driver(st, ringKey), ringKey, func(d *driver, now register.Now, token uint64) {
-		d.shard.Read(now, token, ringKey, false, timeout(ctx))
-	})
+	res, err := n.read(ctx, n.ring.Load(), ringKey, false)
 	if err != nil || !res.Value.Live {
 		return nil, 0, err
 	}
@@ -348,7 +341,7 @@ func (r *reshaper) entered(from, to *ringState) {
 	if before.Old != nil {
 		owned = *before.Old // who was only about to join has not been removed
 	}
-	if !inSide(&owned, id) || to.member {
+	if !owned.Has(id) || to.member {
 		return
 	}
 	if r.leaving() {
@@ -367,7 +360,7 @@ func (r *reshaper) undone(joint *ring.Configuration) {
 		}
 	}
 	for _, m := range joint.New.Members {
-		if !inSide(joint.Old, m.ID) {
+		if !joint.Old.Has(m.ID) {
 			b := r.backoff[m.Name]
 			b.pause = min(max(2*b.pause, firstBackoff), maxBackoff)
 			b.until = time.Now().Add(b.pause)

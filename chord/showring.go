@@ -19,48 +19,28 @@ func (n *Node) Ring(ctx context.Context) (*backend.Ring, error) {
 	conf := st.placement.Configuration()
 	r := &backend.Ring{RingID: string(conf.RingID), Epoch: conf.Epoch, Joint: conf.Joint(), Replicas: conf.New.Replicas, Level: conf.Level, Change: n.reshaper.waits()}
 	states := n.states()
-	shares := st.placement.Shares()
-	for i, m := range conf.New.Members {
-		r.Members = append(r.Members, ringMember(m, states, shares[i]))
+	share := map[ring.ID]float64{}
+	for i, part := range st.placement.Shares() {
+		share[conf.New.Members[i].ID] = part
 	}
-	if !conf.Joint() {
-		return r, nil
+	var replies map[ring.ID]*progressReply
+	if conf.Joint() {
+		replies = n.askProgress(ctx, conf)
 	}
-	for _, m := range conf.Old.Members {
-		if !inSide(&conf.New, m.ID) {
-			leaves := ringMember(m, states, 0)
-			leaves.Change = "leaves"
-			r.Members = append(r.Members, leaves)
+	for _, m := range conf.All() {
+		shown := backend.RingMember{Name: m.Name, ID: m.ID.String(), State: states.of(m.ID), Addr: m.Addr, Tokens: m.Tokens, Share: share[m.ID]}
+		switch {
+		case !conf.New.Has(m.ID):
+			shown.Change = "leaves"
+		case conf.Joint() && !conf.Old.Has(m.ID):
+			shown.Change = "joins"
 		}
-	}
-	replies := n.askProgress(ctx, conf)
-	for i := range r.Members {
-		m := &r.Members[i]
-		member := memberNamed(conf, m.Name, m.ID)
-		if m.Change == "" && !inSide(conf.Old, member.ID) {
-			m.Change = "joins"
+		if reply := replies[m.ID]; reply != nil && reply.Epoch >= conf.Epoch && shown.Change != "leaves" {
+			shown.Synced = reply.Synced || reply.Epoch > conf.Epoch
+			shown.Sync = &reply.Sync
 		}
-		if reply := replies[member.ID]; reply != nil && reply.Epoch >= conf.Epoch && m.Change != "leaves" {
-			m.Synced = reply.Synced || reply.Epoch > conf.Epoch
-			m.Sync = &reply.Sync
-		}
+		r.Members = append(r.Members, shown)
 	}
 	slices.SortFunc(r.Members, func(a, b backend.RingMember) int { return strings.Compare(a.ID, b.ID) })
 	return r, nil
-}
-
-func ringMember(m ring.Member, states memberStates, share float64) backend.RingMember {
-	return backend.RingMember{Name: m.Name, ID: m.ID.String(), State: states.of(m.ID), Addr: m.Addr, Tokens: m.Tokens, Share: share}
-}
-
-// memberNamed returns the member of either side with that ID.
-func memberNamed(conf *ring.Configuration, name, id string) ring.Member {
-	for _, s := range conf.Sides() {
-		for _, m := range s.Members {
-			if m.Name == name && m.ID.String() == id {
-				return m
-			}
-		}
-	}
-	return ring.Member{}
 }

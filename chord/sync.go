@@ -78,7 +78,7 @@ func newSyncer(n *Node, st *ringState) *syncer {
 // run copies until all is here, or ctx ends.
 func (s *syncer) run(ctx context.Context) {
 	conf := s.st.placement.Configuration()
-	for inSide(&conf.New, s.node.id) {
+	for conf.New.Has(s.node.id) {
 		err := s.walk(ctx)
 		if err == nil {
 			break
@@ -117,9 +117,6 @@ func (s *syncer) walk(ctx context.Context) error {
 		if err := s.fill(ctx, givers, spare); err != nil {
 			return err
 		}
-		if err := s.copier.pace.spend(ctx, len(givers)*syncKeys*noteBytes); err != nil {
-			return err
-		}
 		upTo, more := s.reach(givers)
 		if err := s.copyUpTo(ctx, givers, upTo, more); err != nil {
 			return err
@@ -131,21 +128,31 @@ func (s *syncer) walk(ctx context.Context) error {
 	}
 }
 
+// errLeftOut: too few are left that have given everything so far, and some were left
+// out that may be back: the walk has to begin anew.
+var errLeftOut = errors.New("members that were left out are needed")
+
 // fill asks the givers of which nothing is left for their next page. Those that do
 // not answer are left out from here on, while there are enough others.
 func (s *syncer) fill(ctx context.Context, givers []*giver, spare int) error {
 	for {
 		errs := make([]error, len(givers))
+		asked := 0
 		var wg sync.WaitGroup
 		for i, g := range givers {
 			if !g.gone && g.more && len(g.notes) == 0 {
+				asked++
 				wg.Go(func() { errs[i] = s.ask(ctx, g) })
 			}
 		}
 		wg.Wait()
-		missing := 0
+		if err := s.copier.pace.spend(ctx, asked*syncKeys*noteBytes); err != nil {
+			return err
+		}
+		missing, leftOut := 0, false
 		var held error
 		for i, g := range givers {
+			leftOut = leftOut || g.gone
 			if g.gone || errs[i] != nil {
 				missing++
 			}
@@ -161,6 +168,9 @@ func (s *syncer) fill(ctx context.Context, givers []*giver, spare int) error {
 				return nil
 			}
 			continue
+		}
+		if leftOut {
+			return fmt.Errorf("%w: %w", errLeftOut, held)
 		}
 		s.hold(held)
 		select {
@@ -258,7 +268,7 @@ func (s *syncer) copyUpTo(ctx context.Context, givers []*giver, upTo string, mor
 // to begin anew costs another look at all keys.
 func (s *syncer) take(ctx context.Context, g *giver, want []wanted) error {
 	for {
-		_, err := s.copier.takeWanted(ctx, g.member.ID.Node(), want)
+		err := s.copier.takeWanted(ctx, g.member.ID.Node(), want)
 		if err == nil {
 			return nil
 		}
@@ -371,15 +381,6 @@ func (s *syncer) progress() (p backend.SyncProgress, held string) {
 		p.SecondsLeft = took * (1 - p.Done) / p.Done
 	}
 	return p, s.held
-}
-
-func inSide(s *ring.Side, id ring.ID) bool {
-	for _, m := range s.Members {
-		if m.ID == id {
-			return true
-		}
-	}
-	return false
 }
 
 // progressReply is how far a member is in a change of the ring.

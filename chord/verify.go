@@ -266,7 +266,7 @@ func (n *Node) survey(ctx context.Context, after, upTo string, limit int) (*surv
 // askPages asks all members for a page, side by side, and returns the answers.
 // late says that one is in another epoch.
 func (n *Node) askPages(ctx context.Context, st *ringState, req pageRequest) (pages map[ring.Node]*pageReply, late bool) {
-	members := everybody(st.placement.Configuration())
+	members := st.placement.Configuration().All()
 	// A key has few owners: all answers together are a few times the page.
 	req.Limit = min(req.Limit, max(req.Limit*ring.MaxReplicas/len(members), verifyLeast))
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
@@ -290,24 +290,11 @@ func (n *Node) askPages(ctx context.Context, st *ringState, req pageRequest) (pa
 	return pages, late
 }
 
-// everybody returns the members of both sides.
-func everybody(conf *ring.Configuration) []ring.Member {
-	members := slices.Clone(conf.New.Members)
-	if conf.Joint() {
-		for _, m := range conf.Old.Members {
-			if !inSide(&conf.New, m.ID) {
-				members = append(members, m)
-			}
-		}
-	}
-	return members
-}
-
 // newSurvey puts the answers together, as far as all of them reach.
 func newSurvey(st *ringState, pages map[ring.Node]*pageReply, after string, limit int) *survey {
 	conf := st.placement.Configuration()
 	s := &survey{epoch: conf.Epoch, names: map[ring.Node]string{}, silent: map[ring.Node]bool{}, next: after}
-	for _, m := range everybody(conf) {
+	for _, m := range conf.All() {
 		s.names[m.ID.Node()] = m.Name
 		page := pages[m.ID.Node()]
 		if page == nil {

@@ -57,11 +57,9 @@ func (e *RestoredError) Error() string {
 func (n *Node) comeBack(conf *ring.Configuration, boot uint64) {
 	self := life{Boot: boot, Started: n.gossip.Self().Started}
 	others := map[ring.ID]string{}
-	for _, s := range conf.Sides() {
-		for _, m := range s.Members {
-			if m.ID != n.id {
-				others[m.ID] = m.Name
-			}
+	for _, m := range conf.All() {
+		if m.ID != n.id {
+			others[m.ID] = m.Name
 		}
 	}
 	majority := ring.Majority(len(others))

@@ -29,6 +29,7 @@ const (
 	callCompared
 	callAdopt
 	callTombstones
+	callFeed
 )
 
 // Codes of the errors that handlers return.

@@ -18,7 +18,7 @@ func TestAgentBodies(t *testing.T) {
 		{"/v1/status/leader", `"127.0.0.1:7947"`},
 		{"/v1/status/peers", `["127.0.0.1:7947","[::1]:7957"]`},
 		{"/v1/health", `{"state":"serving","quorum":true}`},
-		{"/v1/chord/limits", `{"max_key_size":2048,"max_value_size":524288}`},
+		{"/v1/chord/limits", `{"max_key_size":2048,"max_value_size":524288,"capabilities":2}`},
 		{"/v1/ring", `{"ring_id":"ring-1","epoch":7,"joint":true,"replicas":5,"level":1,"members":[` +
 			`{"name":"a","id":"node-a","state":"alive","addr":"127.0.0.1:7947","tokens":64,"share":0.5,"synced":true},` +
 			`{"name":"b","id":"node-b","state":"suspect","addr":"[::1]:7957","tokens":64,"share":0.5,"change":"joins","sync":{"keys":10,"bytes":20,"rate":1.5,"done":0.25,"seconds_left":30}}],` +

@@ -45,6 +45,8 @@ type call struct {
 	harmless bool
 	// again says that a repetition changes nothing more.
 	again bool
+	// waits says that it may take long and use one of the connections for that.
+	waits bool
 	// doubt says how to settle an unknown outcome; empty: by reading the key.
 	doubt string
 }
@@ -136,7 +138,11 @@ func (c *Client) once(ctx context.Context, what call, timeout time.Duration) (*r
 	if len(what.body) > expectSize {
 		req.Header.Set("Expect", "100-continue")
 	}
-	resp, err := c.http.Do(req)
+	client := c.http
+	if what.waits {
+		client = c.watching
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, c.broken(ctx, what, sent.Load(), err)
 	}

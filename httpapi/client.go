@@ -20,6 +20,8 @@ const (
 	// maxConns bounds the connections of a client to its agent; further calls
 	// wait for one within their context.
 	maxConns = 256
+	// maxWatching bounds those on which Watch waits.
+	maxWatching = 4096
 	// maxIdleConns of them are kept, for less time than the server keeps them,
 	// so that a call does not begin on a connection that is being closed.
 	maxIdleConns   = 64
@@ -49,6 +51,7 @@ type ClientConfig struct {
 type Client struct {
 	base        *url.URL
 	http        *http.Client
+	watching    *http.Client // for what waits
 	maxResponse int64
 
 	// life ends with Close.
@@ -58,12 +61,13 @@ type Client struct {
 	mu     sync.Mutex
 	closed bool
 	calls  sync.WaitGroup
-	limits *backend.Limits
+	limits *wireLimits
 }
 
 var (
 	_ backend.Backend = (*Client)(nil)
 	_ backend.Admin   = (*Client)(nil)
+	_ backend.Watcher = (*Client)(nil)
 )
 
 // NewClient makes a client. It does not connect: the first call does. An address
@@ -73,9 +77,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := cfg.Transport
+	transport, waiting := cfg.Transport, cfg.Transport
 	if transport == nil {
-		transport = &http.Transport{
+		own := &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			TLSHandshakeTimeout:    dialTimeout,
@@ -86,11 +90,14 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 			MaxResponseHeaderBytes: MaxHeaderBytes,
 			DisableCompression:     true,
 		}
+		others := own.Clone()
+		others.MaxConnsPerHost = maxWatching
+		transport, waiting = own, others
 	}
-	c := &Client{base: base, maxResponse: maxResponse, http: &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	client := func(t http.RoundTripper) *http.Client {
+		return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	c := &Client{base: base, maxResponse: maxResponse, http: client(transport), watching: client(waiting)}
 	c.life, c.end = context.WithCancel(context.Background())
 	return c, nil
 }
@@ -120,30 +127,45 @@ func (c *Client) Addr() string { return c.base.String() }
 // Limits asks the agent for its limits and remembers the answer. While the agent
 // can not be asked it returns the defaults of this API.
 func (c *Client) Limits() backend.Limits {
+	if wire := c.agent(); wire != nil {
+		return backend.Limits{MaxKeySize: wire.MaxKeySize, MaxValueSize: wire.MaxValueSize}
+	}
+	fallback := backend.DefaultLimits()
+	fallback.MaxValueSize = DefaultMaxValueSize
+	return fallback
+}
+
+// Capabilities implements backend.Describer: what the agent can do over its API.
+// While it can not be asked that is nothing.
+func (c *Client) Capabilities() backend.Capability {
+	if wire := c.agent(); wire != nil {
+		return wire.Capabilities
+	}
+	return 0
+}
+
+// agent asks the agent for its limits, once; nil while it can not be asked.
+func (c *Client) agent() *wireLimits {
 	c.mu.Lock()
 	known := c.limits
 	c.mu.Unlock()
 	if known != nil {
-		return *known
+		return known
 	}
-	fallback := backend.DefaultLimits()
-	fallback.MaxValueSize = DefaultMaxValueSize
-
 	ctx, cancel := context.WithTimeout(c.life, limitsTimeout)
 	defer cancel()
 	got, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/chord/limits"})
 	if err != nil {
-		return fallback
+		return nil
 	}
 	var wire wireLimits
 	if json.Unmarshal(got.body, &wire) != nil || wire.MaxKeySize <= 0 || wire.MaxValueSize <= 0 {
-		return fallback
+		return nil
 	}
-	limits := backend.Limits{MaxKeySize: wire.MaxKeySize, MaxValueSize: wire.MaxValueSize}
 	c.mu.Lock()
-	c.limits = &limits
+	c.limits = &wire
 	c.mu.Unlock()
-	return limits
+	return &wire
 }
 
 // Close ends the client: calls that wait fail with Closed, and so do later ones.
@@ -155,6 +177,7 @@ func (c *Client) Close() error {
 	c.end()
 	c.calls.Wait()
 	c.http.CloseIdleConnections()
+	c.watching.CloseIdleConnections()
 	return nil
 }
 

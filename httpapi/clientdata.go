@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 )
@@ -21,6 +22,9 @@ func (c *Client) Get(ctx context.Context, key string, opts backend.GetOptions) (
 
 // Put writes a key with PUT /v1/kv/KEY.
 func (c *Client) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) (uint64, error) {
+	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
+		return 0, err
+	}
 	what := call{method: http.MethodPut, path: "/v1/kv/" + key, key: key, body: value, query: casQuery(opts.If)}
 	if what.body == nil {
 		what.body = []byte{}
@@ -41,6 +45,9 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, opts backend
 
 // Delete removes a key with DELETE /v1/kv/KEY.
 func (c *Client) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
+	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
+		return err
+	}
 	_, err := c.change(ctx, call{method: http.MethodDelete, path: "/v1/kv/" + key, key: key, query: casQuery(opts.If)})
 	return err
 }
@@ -89,6 +96,17 @@ func (c *Client) List(ctx context.Context, q backend.ListQuery) (*backend.ListRe
 		out.Items = append(out.Items, item)
 	}
 	return out, nil
+}
+
+// refuseUnsupported refuses the options of a write that this API does not carry.
+func refuseUnsupported(key string, expires time.Duration, fence backend.Fence) error {
+	switch {
+	case expires != 0:
+		return backend.Errorf(backend.Invalid, key, "keys cannot expire over HTTP; leave ExpiresAfter out")
+	case fence != backend.Fence{}:
+		return backend.Errorf(backend.Invalid, key, "there are no fences over HTTP; leave Fence out")
+	}
+	return nil
 }
 
 func casQuery(condition backend.Condition) url.Values {

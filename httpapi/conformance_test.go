@@ -9,7 +9,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) backend.Backend { return serve(t, nil).client() })
+	backendtest.RunWith(t, func(t *testing.T) backend.Backend { return serve(t, nil).client() }, backendtest.Options{Must: backend.CanWatch})
 }
 
 func TestConformanceWithSmallLimits(t *testing.T) {

@@ -27,7 +27,7 @@ func TestRequestsOfConsulsClient(t *testing.T) {
 		{"GET", "/v1/kv/app/a", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
 		{"GET", "/v1/kv/app/a?dc=dc1&stale=", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
 		{"GET", "/v1/kv/app/a?consistent=", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
-		{"GET", "/v1/kv/app/a?index=2&wait=60000ms", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
+		{"GET", "/v1/kv/app/a?index=7&wait=60000ms", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":42,"Value":"aGVsbG8=","CreateIndex":2,"ModifyIndex":2}]`, "2"},
 		{"GET", "/v1/kv/app/empty", "", 200, `[{"LockIndex":0,"Key":"app/empty","Flags":18446744073709551615,"Value":null,"CreateIndex":4,"ModifyIndex":4}]`, "4"},
 		{"GET", "/v1/kv/app/a?raw=", "", 200, "hello", "2"},
 		{"GET", "/v1/kv/app/empty?raw", "", 200, "", "4"},

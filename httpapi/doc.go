@@ -20,9 +20,12 @@
 // changes nothing. ?dc and tokens are taken and not looked at. ?ns and
 // ?partition are refused: ignoring them would mix what the caller keeps apart.
 //
-// Blocking queries are answered at once: index and wait are checked and else
-// ignored. Consul's contract lets a blocking query return without a change, so
-// clients stay correct, and poll. ?acquire and ?release are refused.
+// With ?index a read waits until the key, or what lies under the prefix, has
+// another index, or for ?wait: 5 minutes by default, 10 at most, and up to a 16th
+// more by chance. It may also be answered without a change, as in Consul, and is
+// at once for an index that the state does not have, also a greater one. Where the
+// backend can not watch, every read is answered at once. ?acquire and ?release are
+// refused.
 //
 // DELETE with ?recurse lists and then deletes one key after another: it is not
 // atomic. When it fails half way the error is UnknownOutcome.
@@ -70,7 +73,9 @@
 //	POST /v1/ring/remove         backend.RemoveRequest; backend.RemoveReport
 //	POST /v1/ring/verify         backend.VerifyQuery; backend.VerifyPage
 //	GET  /v1/chord/list          prefix, separator, after, limit, values
-//	GET  /v1/chord/limits        backend.Limits, as this API applies them
+//	GET  /v1/chord/limits        backend.Limits, as this API applies them, and the
+//	                             backend.Capability that it carries, as a number
+//	GET  /v1/chord/watch         key or prefix, after: backend.Watcher's Watch
 //	POST /v1/chord/pop/KEY       reads and deletes a key; 404 when there is none
 //	POST /v1/chord/popitem       the same with any key
 //

@@ -69,6 +69,8 @@ type Handler struct {
 	origin   *http.CrossOriginProtection
 	data     chan struct{}
 	operator chan struct{}
+	waiting  chan struct{}
+	watcher  backend.Watcher // nil where the backend is none
 	maxItems int
 	newest   atomic.Uint64
 	requests atomic.Uint64
@@ -103,7 +105,11 @@ func New(cfg Config) *Handler {
 		origin:   http.NewCrossOriginProtection(),
 		data:     make(chan struct{}, cfg.MaxConcurrent),
 		operator: make(chan struct{}, maxOperator),
+		waiting:  make(chan struct{}, maxWaiting),
 		maxItems: maxListItems,
+	}
+	if backend.CapabilitiesOf(cfg.Backend).Has(backend.CanWatch) {
+		h.watcher = cfg.Backend.(backend.Watcher)
 	}
 	h.newest.Store(1)
 	h.mux = h.routes()
@@ -116,11 +122,13 @@ type Stats struct {
 	Requests, Refused uint64
 	// InFlight requests for data run now; Limit may.
 	InFlight, Limit int
+	// Waiting blocking queries and watches wait now.
+	Waiting int
 }
 
 // Stats returns what was counted so far.
 func (h *Handler) Stats() Stats {
-	return Stats{Requests: h.requests.Load(), Refused: h.refused.Load(), InFlight: len(h.data), Limit: cap(h.data)}
+	return Stats{Requests: h.requests.Load(), Refused: h.refused.Load(), InFlight: len(h.data), Limit: cap(h.data), Waiting: len(h.waiting)}
 }
 
 // ServeHTTP answers one request.
@@ -143,16 +151,19 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) {
 		writeError(w, backend.Errorf(backend.Unauthorized, "", "refused a request from the pages of another site: %w", err))
 		return
 	}
-	places := h.operator
-	if isData(r.URL.Path) {
-		places = h.data
+	places, raise := h.operator, ""
+	switch {
+	case h.waits(r):
+		places = h.waiting
+	case isData(r.URL.Path):
+		places, raise = h.data, ", or raise http.max_concurrent"
 	}
 	select {
 	case places <- struct{}{}:
 		defer func() { <-places }()
 	default:
 		h.refused.Add(1)
-		writeError(w, backend.Errorf(backend.NotReady, "", "this node already serves %d requests, its limit; try again, or raise http.max_concurrent", cap(places)))
+		writeError(w, backend.Errorf(backend.NotReady, "", "this node already serves %d requests, its limit; try again%s", cap(places), raise))
 		return
 	}
 	h.dispatch(w, r)

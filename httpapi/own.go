@@ -12,11 +12,17 @@ import (
 type wireLimits struct {
 	MaxKeySize   int `json:"max_key_size"`
 	MaxValueSize int `json:"max_value_size"`
+	// Capabilities is what can be done over this API beyond backend.Backend.
+	Capabilities backend.Capability `json:"capabilities"`
 }
 
 func (h *Handler) showLimits(w http.ResponseWriter, r *http.Request) error {
 	l := h.limits()
-	return writeJSON(w, r, http.StatusOK, wireLimits{MaxKeySize: l.MaxKeySize, MaxValueSize: l.MaxValueSize})
+	wire := wireLimits{MaxKeySize: l.MaxKeySize, MaxValueSize: l.MaxValueSize}
+	if h.watcher != nil {
+		wire.Capabilities = backend.CanWatch
+	}
+	return writeJSON(w, r, http.StatusOK, wire)
 }
 
 // pop answers POST /v1/chord/pop/KEY with the entry it deleted.

@@ -13,6 +13,7 @@ import (
 type query struct {
 	url.Values
 	stale bool
+	index uint64 // of a blocking query; 0 where it is none
 }
 
 // parseQuery checks the parameters that are common to reads and writes, with
@@ -32,7 +33,7 @@ func parseQuery(r *http.Request) (query, error) {
 		}
 	}
 	if index := q.Get("index"); index != "" {
-		if _, err := strconv.ParseUint(index, 10, 64); err != nil {
+		if q.index, err = strconv.ParseUint(index, 10, 64); err != nil {
 			return q, backend.Errorf(backend.Invalid, "", "Invalid index")
 		}
 	}

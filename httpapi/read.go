@@ -13,9 +13,7 @@ func errNoKey() error { return backend.Errorf(backend.Invalid, "", "Missing key 
 
 // kvGet answers GET /v1/kv/KEY: one key, the entries under a prefix (?recurse),
 // or their names (?keys).
-//
-// ?index and ?wait are checked and the answer comes at once: Consul's contract
-// allows a blocking query to return without a change.
+// With ?index it waits; see blocked.
 func (h *Handler) kvGet(key string) answer {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		q, err := parseQuery(r)
@@ -25,11 +23,18 @@ func (h *Handler) kvGet(key string) answer {
 		case q.Has("keys"):
 			return h.kvKeys(w, r, q, key)
 		case q.Has("recurse"):
-			return h.kvRecurse(w, r, key)
+			return h.kvRecurse(w, r, q, key)
 		case key == "":
 			return errNoKey()
 		}
-		e, err := h.cfg.Backend.Get(r.Context(), key, backend.GetOptions{Stale: q.stale})
+		var e *backend.Entry
+		index, err := h.blocked(r.Context(), q, backend.WatchQuery{Key: key}, func(ctx context.Context) (found, error) {
+			var err error
+			if e, err = h.cfg.Backend.Get(ctx, key, backend.GetOptions{Stale: q.stale}); err != nil || e == nil {
+				return found{none: true}, err
+			}
+			return found{index: e.ModifyIndex}, nil
+		})
 		if err != nil {
 			return asError(err, key, false)
 		}
@@ -38,11 +43,11 @@ func (h *Handler) kvGet(key string) answer {
 			known = h.knownLeader(r.Context())
 		}
 		if e == nil {
-			h.setMeta(w, 0, known)
+			h.setMeta(w, index, known)
 			writeBody(w, http.StatusNotFound, nil)
 			return nil
 		}
-		h.setMeta(w, e.ModifyIndex, known)
+		h.setMeta(w, index, known)
 		if q.Has("raw") {
 			writeRaw(w, e.Value)
 			return nil
@@ -61,12 +66,12 @@ func writeRaw(w http.ResponseWriter, value []byte) {
 }
 
 // kvRecurse answers with every entry under a prefix; 404 when there is none.
-func (h *Handler) kvRecurse(w http.ResponseWriter, r *http.Request, prefix string) error {
-	page, err := h.page(r.Context(), backend.ListQuery{Prefix: prefix, Values: true})
+func (h *Handler) kvRecurse(w http.ResponseWriter, r *http.Request, q query, prefix string) error {
+	page, index, err := h.blockedPage(r.Context(), q, backend.ListQuery{Prefix: prefix, Values: true})
 	if err != nil {
 		return err
 	}
-	h.setMeta(w, page.Index, true)
+	h.setMeta(w, index, true)
 	if len(page.Items) == 0 {
 		writeBody(w, http.StatusNotFound, nil)
 		return nil
@@ -85,16 +90,29 @@ func (h *Handler) kvKeys(w http.ResponseWriter, r *http.Request, q query, prefix
 	if q.Has("separator") {
 		separator = q.Get("separator")
 	}
-	page, err := h.page(r.Context(), backend.ListQuery{Prefix: prefix, Separator: separator})
+	page, index, err := h.blockedPage(r.Context(), q, backend.ListQuery{Prefix: prefix, Separator: separator})
 	if err != nil {
 		return err
 	}
-	h.setMeta(w, page.Index, true)
+	h.setMeta(w, index, true)
 	if len(page.Items) == 0 && prefix != "" {
 		writeBody(w, http.StatusNotFound, nil)
 		return nil
 	}
 	return writeJSON(w, r, http.StatusOK, page.Names())
+}
+
+// blockedPage is page, for a blocking query once something has changed; with the
+// index to answer with.
+func (h *Handler) blockedPage(ctx context.Context, q query, list backend.ListQuery) (page *backend.ListResult, index uint64, err error) {
+	index, err = h.blocked(ctx, q, backend.WatchQuery{Prefix: list.Prefix}, func(ctx context.Context) (found, error) {
+		var err error
+		if page, err = h.page(ctx, list); err != nil {
+			return found{}, err
+		}
+		return found{index: page.Index, none: len(page.Items) == 0}, nil
+	})
+	return page, index, err
 }
 
 // page lists what q asks for, within the limit on one response.

@@ -34,6 +34,7 @@ func (h *Handler) routes() *http.ServeMux {
 		"POST /v1/ring/remove":   h.remove,
 		"POST /v1/ring/verify":   h.verify,
 		"GET /v1/chord/list":     h.list,
+		"GET /v1/chord/watch":    h.watch,
 		"GET /v1/chord/limits":   h.showLimits,
 		"POST /v1/chord/popitem": h.popItem,
 	} {
@@ -57,7 +58,7 @@ func (h *Handler) dispatch(w http.ResponseWriter, r *http.Request) {
 			method = http.MethodGet
 		}
 		if answerFor, ok := e.methods[method]; ok {
-			h.serve(h.cfg.RequestTimeout, answerFor(h, key)).ServeHTTP(w, r)
+			h.serve(h.usual(r), answerFor(h, key)).ServeHTTP(w, r)
 			return
 		}
 		allow := make([]string, 0, len(e.methods)+1)

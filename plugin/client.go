@@ -45,6 +45,9 @@ type Client struct {
 var (
 	_ backend.Backend = (*Client)(nil)
 	_ backend.Admin   = (*Client)(nil)
+	_ backend.Watcher = (*Client)(nil)
+
+	_ backend.Describer = (*Client)(nil)
 )
 
 // Info says what a plugin is.
@@ -55,7 +58,8 @@ type Info struct {
 	Protocol int
 	// Capabilities name what the plugin can do beyond the operations of
 	// backend.Backend. "admin": it answers the calls of backend.Admin; "reshape":
-	// also Leave, Remove and Verify, which older plugins refuse with Invalid.
+	// also Leave, Remove and Verify, which older plugins refuse with Invalid;
+	// "watch": it is a backend.Watcher.
 	Capabilities []string
 }
 
@@ -167,6 +171,9 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, opts backend
 	if err := c.limits.CheckValue(key, value); err != nil {
 		return 0, err
 	}
+	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
+		return 0, err
+	}
 	return invoke(ctx, c, writes, key, func(ctx context.Context) (uint64, error) {
 		r, err := c.rpc.Put(ctx, &proto.PutRequest{Key: []byte(key), Value: value, Flags: opts.Flags, IfIndex: conditionToProto(opts.If)})
 		return r.GetIndex(), err
@@ -175,6 +182,9 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, opts backend
 
 // Delete removes key.
 func (c *Client) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
+	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
+		return err
+	}
 	_, err := invoke(ctx, c, writes, key, func(ctx context.Context) (*proto.DeleteReply, error) {
 		return c.rpc.Delete(ctx, &proto.DeleteRequest{Key: []byte(key), IfIndex: conditionToProto(opts.If)})
 	})

@@ -17,12 +17,12 @@ import (
 
 func TestInfo(t *testing.T) {
 	c := open(t, nil)
-	require.Equal(t, plugin.Info{Version: "test 1.2", Protocol: plugin.ProtocolVersion}, c.Info())
+	require.Equal(t, plugin.Info{Version: "test 1.2", Protocol: plugin.ProtocolVersion, Capabilities: []string{"watch"}}, c.Info())
 	require.Equal(t, backend.DefaultLimits(), c.Limits())
 	require.Positive(t, c.PID())
 
 	c = open(t, map[string]string{"max_value_size": "100", "admin": "true"})
-	require.Equal(t, []string{"admin", "reshape"}, c.Info().Capabilities)
+	require.Equal(t, []string{"admin", "reshape", "watch"}, c.Info().Capabilities)
 	require.Equal(t, backend.Limits{MaxKeySize: backend.DefaultMaxKeySize, MaxValueSize: 100}, c.Limits())
 }
 

@@ -9,7 +9,7 @@ import (
 
 // The whole contract holds through a real plugin process.
 func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) backend.Backend {
+	backendtest.RunWith(t, func(t *testing.T) backend.Backend {
 		return open(t, nil)
-	})
+	}, backendtest.Options{Must: backend.CanWatch})
 }

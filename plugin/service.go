@@ -14,11 +14,12 @@ import (
 	"github.com/chord-plugin/chord-plugin/plugin/proto"
 )
 
-// What a plugin announces that answers the operator's calls, and those of them
-// that older plugins did not have.
+// What a plugin announces: that it answers the operator's calls, those of them
+// that older plugins did not have, and watches.
 const (
 	capabilityAdmin   = "admin"
 	capabilityReshape = "reshape"
+	capabilityWatch   = "watch"
 )
 
 // openFunc is ServeConfig.Open.
@@ -160,10 +161,13 @@ func checkFits(b backend.Backend) error {
 }
 
 func (s *service) info() *proto.InfoReply {
-	_, admin, err := s.serving()
+	b, admin, err := s.serving()
 	info := &proto.InfoReply{Version: s.version, Protocol: ProtocolVersion, Ready: err == nil}
 	if admin != nil {
 		info.Capabilities = append(info.Capabilities, capabilityAdmin, capabilityReshape)
+	}
+	if b != nil && backend.CapabilitiesOf(b).Has(backend.CanWatch) {
+		info.Capabilities = append(info.Capabilities, capabilityWatch)
 	}
 	return info
 }

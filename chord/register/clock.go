@@ -28,6 +28,17 @@ func Timestamp(t time.Time) uint64 {
 	return min(uint64(ms)<<counterBits, MaxTime)
 }
 
+// FineTimestamp is Timestamp with the part of the millisecond in place of the
+// counter, so that shards which know nothing of each other give changes that
+// follow each other different timestamps, in that order.
+func FineTimestamp(t time.Time) uint64 {
+	since := t.Sub(ClockEpoch)
+	if since < 0 {
+		return 0
+	}
+	return min(Timestamp(t)|uint64(since%time.Millisecond)<<counterBits/uint64(time.Millisecond), MaxTime)
+}
+
 // TimeOf returns the wall-clock time of a timestamp, to the millisecond.
 func TimeOf(ts uint64) time.Time {
 	return ClockEpoch.Add(time.Duration(ts>>counterBits) * time.Millisecond)

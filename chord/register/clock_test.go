@@ -24,6 +24,10 @@ func TestTimestamp(t *testing.T) {
 			t.Errorf("%v: %d, want %d", tt.at, got, tt.want)
 		}
 	}
+	fine := FineTimestamp(ClockEpoch.Add(1500 * time.Microsecond))
+	if want := uint64(1<<12 | 1<<11); fine != want || FineTimestamp(ClockEpoch.Add(-1)) != 0 || FineTimestamp(ClockEpoch.AddDate(100, 0, 0)) != MaxTime {
+		t.Errorf("1.5 ms is %d, want %d", fine, want)
+	}
 	if uint64(float64(MaxTime)) != MaxTime || uint64(float64(MaxTime-1)) != MaxTime-1 {
 		t.Error("a timestamp does not survive a float64")
 	}

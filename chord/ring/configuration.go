@@ -65,6 +65,11 @@ func (s *Side) Copies() int { return min(s.Replicas, len(s.Members)) }
 // have a majority: r - majority(r).
 func (s *Side) Faults() int { return s.Copies() - Majority(s.Copies()) }
 
+// Has reports whether a member is on this side.
+func (s *Side) Has(id ID) bool {
+	return slices.ContainsFunc(s.Members, func(m Member) bool { return m.ID == id })
+}
+
 // Majority returns the smallest number that is more than half of n.
 func Majority(n int) int { return n/2 + 1 }
 
@@ -95,6 +100,20 @@ func (c *Configuration) Sides() []*Side {
 		return []*Side{c.Old, &c.New}
 	}
 	return []*Side{&c.New}
+}
+
+// All returns the members of both sides, each once, those of Old first.
+func (c *Configuration) All() []Member {
+	if c.Old == nil {
+		return slices.Clone(c.New.Members)
+	}
+	all := slices.Clone(c.Old.Members)
+	for _, m := range c.New.Members {
+		if !c.Old.Has(m.ID) {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // Member returns the member with that ID, looking at New first.

@@ -38,7 +38,7 @@ func (c *Configuration) Begin(p Plan) (*Configuration, error) {
 		}
 	}
 	for _, m := range p.Join {
-		if !slices.ContainsFunc(next.New.Members, func(o Member) bool { return o.ID == m.ID }) && !slices.Contains(p.Remove, m.ID) {
+		if !next.New.Has(m.ID) && !slices.Contains(p.Remove, m.ID) {
 			next.New.Members = append(next.New.Members, m)
 		}
 	}

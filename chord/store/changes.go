@@ -23,6 +23,7 @@ type changes struct {
 	oldest  uint64   // the first change that is still here
 	counter uint64   // the last change; oldest-1 where there is none
 	bytes   int
+	moved   chan struct{} // closed when the counter moves; nil while nobody waits
 }
 
 func (c *changes) init(boot uint64) {
@@ -41,12 +42,18 @@ func (c *changes) now() uint64 {
 func (c *changes) add(batch []request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	moved := false
 	for i := range batch {
 		for j := range batch[i].writes {
 			if w := &batch[i].writes[j]; w.Mark == nil {
 				c.push(w.Key)
+				moved = true
 			}
 		}
+	}
+	if moved && c.moved != nil {
+		close(c.moved)
+		c.moved = nil
 	}
 }
 
@@ -60,6 +67,21 @@ func (c *changes) push(key string) {
 	c.counter++
 	c.keys[c.counter%MaxChanges] = key
 	c.bytes += len(key)
+}
+
+// Counter returns the counter of Changes as of now.
+func (s *Store) Counter() uint64 { return s.changes.now() }
+
+// Changed returns a channel that is closed once a cell becomes durable after this
+// call.
+func (s *Store) Changed() <-chan struct{} {
+	c := &s.changes
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.moved == nil {
+		c.moved = make(chan struct{})
+	}
+	return c.moved
 }
 
 // Changes returns the keys with the prefix and above after whose cells became

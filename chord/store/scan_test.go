@@ -167,3 +167,20 @@ func TestIntentsInScanAndLoad(t *testing.T) {
 		require.NotNil(t, page.Cells[0].Cell.Value.Intent)
 	}
 }
+
+// TestChanged: whoever waits is woken by the next change, and not before.
+func TestChanged(t *testing.T) {
+	s := mustOpen(t, small(vfs.NewMem()))
+	before, changed := s.Counter(), s.Changed()
+	select {
+	case <-changed:
+		t.Fatal("nothing has changed")
+	default:
+	}
+	put(t, s, "k", cellOf(1, 1))
+	wait(t, changed)
+	require.Equal(t, before+1, s.Counter())
+	keys, _, ok := s.Changes("", "", before)
+	require.True(t, ok)
+	require.Equal(t, []string{"k"}, keys)
+}

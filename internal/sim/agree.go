@@ -25,12 +25,12 @@ func (s *Sim) tend(until time.Duration) {
 
 // eventually lets members repair and forget until there is nothing wrong.
 func (s *Sim) eventually(wrong func() error) error {
-	end := s.kernel.now + patient
-	for s.kernel.now < end {
+	end := s.kernel.Now + patient
+	for s.kernel.Now < end {
 		if wrong() == nil {
 			return nil
 		}
-		until := s.kernel.now + time.Second
+		until := s.kernel.Now + time.Second
 		s.tend(until)
 		s.run(time.Second + 500*time.Millisecond)
 	}

@@ -27,18 +27,18 @@ type version struct {
 
 func (c *client) run() {
 	k := c.sim.kernel
-	if k.now > c.until {
+	if k.Now > c.until {
 		return
 	}
-	n := c.sim.nodes[k.rng.IntN(len(c.sim.nodes))]
+	n := c.sim.nodes[k.Rand.IntN(len(c.sim.nodes))]
 	if !n.up {
-		k.after(k.between(time.Millisecond, 30*time.Millisecond), c.run)
+		k.After(k.Between(time.Millisecond, 30*time.Millisecond), c.run)
 		return
 	}
-	key := c.sim.keys[k.rng.IntN(len(c.sim.keys))]
-	timeout := k.between(200*time.Millisecond, 3*time.Second)
-	again := func() { k.after(k.between(0, c.sim.think), c.run) }
-	switch x := k.rng.Float64(); {
+	key := c.sim.keys[k.Rand.IntN(len(c.sim.keys))]
+	timeout := k.Between(200*time.Millisecond, 3*time.Second)
+	again := func() { k.After(k.Between(0, c.sim.think), c.run) }
+	switch x := k.Rand.Float64(); {
 	case x < 0.03:
 		c.stale(n, key, timeout, again)
 	case x < 0.35:
@@ -50,7 +50,7 @@ func (c *client) run() {
 
 // stale reads promise nothing but a value that was once sent to that key.
 func (c *client) stale(n *node, key string, timeout time.Duration, again func()) {
-	call := c.sim.kernel.now
+	call := c.sim.kernel.Now
 	n.read(key, true, timeout, func(res register.Result) {
 		if res.Outcome == register.Done {
 			c.sim.stats.Stale++
@@ -61,7 +61,7 @@ func (c *client) stale(n *node, key string, timeout time.Duration, again func())
 }
 
 func (c *client) get(n *node, key string, timeout time.Duration, again func()) {
-	call := c.sim.kernel.now
+	call := c.sim.kernel.Now
 	n.read(key, false, timeout, func(res register.Result) {
 		if res.Outcome == register.Done {
 			v := versionOf(&res.Value)
@@ -92,14 +92,14 @@ func (c *client) change(n *node, key string, x float64, timeout time.Duration, a
 		in.kind, in.expect = opCas, c.seen[key].data
 		ch.If, ch.Index = true, c.seen[key].index
 	}
-	call := k.now
+	call := k.Now
 	token := n.submit(key, ch, timeout, func(res register.Result) {
 		c.changed(in, call, res)
 		again()
 	})
-	if k.chance(0.02) { // the caller goes away
+	if k.Chance(0.02) { // the caller goes away
 		boot := n.boot
-		k.after(k.between(0, 20*time.Millisecond), func() {
+		k.After(k.Between(0, 20*time.Millisecond), func() {
 			if n.up && n.boot == boot {
 				n.do(func(now register.Now) { n.shard.Cancel(now, token) })
 			}
@@ -158,7 +158,7 @@ func encodeData(n int) []byte { return []byte{byte(n >> 16), byte(n >> 8), byte(
 func decodeData(b []byte) int { return int(b[0])<<16 | int(b[1])<<8 | int(b[2]) }
 
 func (s *Sim) record(id int, call time.Duration, in input, out output) {
-	s.recordUntil(id, call, int64(s.kernel.now), in, out)
+	s.recordUntil(id, call, int64(s.kernel.Now), in, out)
 }
 
 func (s *Sim) recordUntil(id int, call time.Duration, ret int64, in input, out output) {

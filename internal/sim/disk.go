@@ -63,12 +63,12 @@ func (d *disk) sync() {
 	}
 	d.syncing, d.queue = d.queue, nil
 	k := d.node.sim.kernel
-	t := k.between(200*time.Microsecond, 4*time.Millisecond)
-	if k.chance(d.node.sim.stalls) {
-		t += k.between(0, 700*time.Millisecond) // a stall
+	t := k.Between(200*time.Microsecond, 4*time.Millisecond)
+	if k.Chance(d.node.sim.stalls) {
+		t += k.Between(0, 700*time.Millisecond) // a stall
 	}
 	boot := d.node.boot
-	k.after(t, func() {
+	k.After(t, func() {
 		there := func() bool { return d.node.boot == boot && d.node.up && !d.broken }
 		if !there() {
 			return
@@ -113,7 +113,7 @@ func (d *disk) apply(items []item) {
 
 func (d *disk) crash() {
 	if n := len(d.syncing); n > 0 {
-		d.apply(d.syncing[:d.node.sim.kernel.rng.IntN(n+1)])
+		d.apply(d.syncing[:d.node.sim.kernel.Rand.IntN(n+1)])
 	}
 	d.syncing, d.queue = nil, nil
 }

@@ -24,27 +24,27 @@ type driving struct {
 
 func (d *driving) run() {
 	k := d.sim.kernel
-	if k.now > d.end {
+	if k.Now > d.end {
 		return
 	}
-	n := d.sim.nodes[k.rng.IntN(len(d.sim.nodes))]
+	n := d.sim.nodes[k.Rand.IntN(len(d.sim.nodes))]
 	if n.up && n.disk != nil {
 		d.drive(n)
 	}
-	if k.now < d.until && k.chance(0.05) {
-		d.renew(d.sim.nodes[k.rng.IntN(len(d.sim.nodes))])
+	if k.Now < d.until && k.Chance(0.05) {
+		d.renew(d.sim.nodes[k.Rand.IntN(len(d.sim.nodes))])
 	}
 	pause := 50 * time.Millisecond
-	if k.now > d.until {
+	if k.Now > d.until {
 		pause = 400 * time.Millisecond
 	}
-	k.after(k.between(pause/4, pause), d.run)
+	k.After(k.Between(pause/4, pause), d.run)
 }
 
 // gossip tells one node of another's epoch, for ever.
 func (d *driving) gossip() {
 	k := d.sim.kernel
-	a, b := d.sim.nodes[k.rng.IntN(len(d.sim.nodes))], d.sim.nodes[k.rng.IntN(len(d.sim.nodes))]
+	a, b := d.sim.nodes[k.Rand.IntN(len(d.sim.nodes))], d.sim.nodes[k.Rand.IntN(len(d.sim.nodes))]
 	if a != b && a.up {
 		from, epoch := a.id, a.conf().Epoch
 		d.sim.network.deliver(a.id, b.id, false, func(b *node) {
@@ -53,7 +53,7 @@ func (d *driving) gossip() {
 			}
 		})
 	}
-	k.after(k.between(20*time.Millisecond, 150*time.Millisecond), d.gossip)
+	k.After(k.Between(20*time.Millisecond, 150*time.Millisecond), d.gossip)
 }
 
 // drive lets one member do the next step of a change.
@@ -63,16 +63,16 @@ func (d *driving) drive(n *node) {
 		return
 	}
 	switch {
-	case !cur.Joint() && k.now < d.until && k.chance(0.5):
+	case !cur.Joint() && k.Now < d.until && k.Chance(0.5):
 		next, err := cur.Begin(d.plan(cur))
 		if err == nil && next != nil && d.survivable(next) {
 			d.propose(n, cur, next)
 		}
 	case !cur.Joint():
-		if k.now > d.until || k.chance(0.2) {
+		if k.Now > d.until || k.Chance(0.2) {
 			d.propose(n, cur, nil) // somebody's change may have been chosen and then forgotten
 		}
-	case k.now < d.until && k.chance(0.06):
+	case k.Now < d.until && k.Chance(0.06):
 		d.undo(n, cur)
 	default:
 		d.finish(n, cur)
@@ -84,18 +84,18 @@ func (d *driving) drive(n *node) {
 func (d *driving) plan(cur *ring.Configuration) ring.Plan {
 	k := d.sim.kernel
 	var p ring.Plan
-	for range 1 + k.rng.IntN(2) {
-		n := d.sim.nodes[k.rng.IntN(len(d.sim.nodes))]
+	for range 1 + k.Rand.IntN(2) {
+		n := d.sim.nodes[k.Rand.IntN(len(d.sim.nodes))]
 		switch {
 		case n.disk == nil:
-		case has(&cur.New, n.full):
+		case cur.New.Has(n.full):
 			p.Remove = append(p.Remove, n.full)
 		case !n.dead():
 			p.Join = append(p.Join, n.member())
 		}
 	}
-	if k.chance(0.2) {
-		p.Replicas = 1 + k.rng.IntN(ring.MaxReplicas)
+	if k.Chance(0.2) {
+		p.Replicas = 1 + k.Rand.IntN(ring.MaxReplicas)
 	}
 	return p
 }
@@ -117,7 +117,7 @@ func (s *Sim) spares(c *ring.Configuration, doomed *node) bool {
 	for _, side := range c.Sides() {
 		dead := 0
 		for _, n := range s.nodes {
-			if (n.dead() || n == doomed) && has(side, n.full) {
+			if (n.dead() || n == doomed) && side.Has(n.full) {
 				dead++
 			}
 		}
@@ -130,7 +130,7 @@ func (s *Sim) spares(c *ring.Configuration, doomed *node) bool {
 
 // propose makes next the configuration, unless another one was chosen after cur.
 func (d *driving) propose(n *node, cur, next *ring.Configuration) {
-	timeout := d.sim.kernel.between(200*time.Millisecond, 2*time.Second)
+	timeout := d.sim.kernel.Between(200*time.Millisecond, 2*time.Second)
 	n.read(ringKey, false, timeout, func(res register.Result) {
 		if res.Outcome != register.Done || !n.up {
 			return
@@ -155,7 +155,7 @@ func (d *driving) propose(n *node, cur, next *ring.Configuration) {
 					n.shard.Submit(now, token, ringKey, c, timeout)
 				}
 			}, func(res register.Result) {
-				if res.Outcome == register.Done && n.up && !d.sim.kernel.chance(0.1) { // else: forgets it
+				if res.Outcome == register.Done && n.up && !d.sim.kernel.Chance(0.1) { // else: forgets it
 					n.learn([]*ring.Configuration{next})
 				}
 			})
@@ -166,7 +166,7 @@ func (d *driving) propose(n *node, cur, next *ring.Configuration) {
 // undo goes back to Old, which the owners by Old may decide alone.
 func (d *driving) undo(n *node, cur *ring.Configuration) {
 	k := d.sim.kernel
-	timeout := k.between(200*time.Millisecond, 2*time.Second)
+	timeout := k.Between(200*time.Millisecond, 2*time.Second)
 	back := cur.Finish(true)
 	n.call(func(now register.Now, token uint64) {
 		n.shard.SubmitByOld(now, token, ringKey, register.Change{Kind: register.Identity}, timeout)
@@ -184,7 +184,7 @@ func (d *driving) undo(n *node, cur *ring.Configuration) {
 		case found.Epoch == cur.Epoch:
 			c := register.Change{Kind: register.Put, Data: back.Encode(), If: true, Index: res.Index}
 			n.call(func(now register.Now, token uint64) { n.shard.SubmitByOld(now, token, ringKey, c, timeout) }, func(res register.Result) {
-				if res.Outcome == register.Done && n.up && !k.chance(0.1) { // else: forgets it
+				if res.Outcome == register.Done && n.up && !k.Chance(0.1) { // else: forgets it
 					n.learn([]*ring.Configuration{back})
 				}
 			})
@@ -201,22 +201,18 @@ func (d *driving) finish(n *node, cur *ring.Configuration) {
 		p.Entered[id] = p.Entered[id] || epoch >= cur.Epoch
 		p.Synced[id] = p.Synced[id] || epoch == cur.Epoch && synced
 	}
-	asked := map[ring.ID]bool{n.full: true}
 	answer(n.full, n.conf().Epoch, n.sync.done)
-	for _, side := range cur.Sides() {
-		for _, m := range side.Members {
-			if asked[m.ID] {
-				continue
-			}
-			asked[m.ID] = true
-			asker := n.id
-			s.network.deliver(asker, m.ID.Node(), false, func(to *node) {
-				epoch, synced := to.conf().Epoch, to.sync.done
-				s.network.deliver(to.id, asker, false, func(*node) { answer(m.ID, epoch, synced) })
-			})
+	for _, m := range cur.All() {
+		if m.ID == n.full {
+			continue
 		}
+		asker := n.id
+		s.network.deliver(asker, m.ID.Node(), false, func(to *node) {
+			epoch, synced := to.conf().Epoch, to.sync.done
+			s.network.deliver(to.id, asker, false, func(*node) { answer(m.ID, epoch, synced) })
+		})
 	}
-	s.kernel.after(s.kernel.between(20*time.Millisecond, 100*time.Millisecond), func() {
+	s.kernel.After(s.kernel.Between(20*time.Millisecond, 100*time.Millisecond), func() {
 		if !n.up || n.boot != boot || n.conf() != cur {
 			return
 		}

@@ -16,43 +16,43 @@ type faults struct {
 
 func (f *faults) run() {
 	k := f.sim.kernel
-	if k.now > f.until {
+	if k.Now > f.until {
 		f.mend()
 		return
 	}
-	if f.crash && k.chance(0.4) {
+	if f.crash && k.Chance(0.4) {
 		f.crashOne()
 	}
-	if f.cut && k.chance(0.3) {
+	if f.cut && k.Chance(0.3) {
 		f.recut()
 	}
-	if f.clocks && k.chance(0.2) {
-		n := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]
-		n.skew += k.between(-2*time.Second, 2*time.Second) // also backwards
+	if f.clocks && k.Chance(0.2) {
+		n := f.sim.nodes[k.Rand.IntN(len(f.sim.nodes))]
+		n.skew += k.Between(-2*time.Second, 2*time.Second) // also backwards
 	}
-	if f.clocks && f.sim.register.MaxDrift == 0 && k.chance(0.02) {
-		f.sim.nodes[k.rng.IntN(len(f.sim.nodes))].skew -= k.between(0, time.Minute) // somebody set it wrong
+	if f.clocks && f.sim.register.MaxDrift == 0 && k.Chance(0.02) {
+		f.sim.nodes[k.Rand.IntN(len(f.sim.nodes))].skew -= k.Between(0, time.Minute) // somebody set it wrong
 	}
-	if f.disks && f.sim.doomed > 0 && k.chance(0.05) {
+	if f.disks && f.sim.doomed > 0 && k.Chance(0.05) {
 		f.breakDisk()
 	}
 	f.rumour()
-	k.after(k.between(f.sim.calm/4, f.sim.calm), f.run)
+	k.After(k.Between(f.sim.calm/4, f.sim.calm), f.run)
 }
 
 func (f *faults) crashOne() {
 	k := f.sim.kernel
-	n := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]
+	n := f.sim.nodes[k.Rand.IntN(len(f.sim.nodes))]
 	if !n.up {
 		return
 	}
 	n.crash()
 	f.sim.stats.Crashes++
-	down := k.between(time.Millisecond, 800*time.Millisecond)
-	if k.chance(0.3) {
-		down = k.between(0, 5*time.Millisecond)
+	down := k.Between(time.Millisecond, 800*time.Millisecond)
+	if k.Chance(0.3) {
+		down = k.Between(0, 5*time.Millisecond)
 	}
-	k.after(down, func() {
+	k.After(down, func() {
 		if !n.up && !n.dead() {
 			n.start()
 		}
@@ -61,7 +61,7 @@ func (f *faults) crashOne() {
 
 // breakDisk ends a member for good, if there is one to spare.
 func (f *faults) breakDisk() {
-	n := f.sim.nodes[f.sim.kernel.rng.IntN(len(f.sim.nodes))]
+	n := f.sim.nodes[f.sim.kernel.Rand.IntN(len(f.sim.nodes))]
 	if n.disk == nil || n.disk.broken || !f.sim.remembered(n) {
 		return
 	}
@@ -80,14 +80,14 @@ func (f *faults) breakDisk() {
 func (f *faults) recut() {
 	k := f.sim.kernel
 	clear(f.sim.network.cut)
-	if k.chance(0.5) {
+	if k.Chance(0.5) {
 		return
 	}
 	f.sim.stats.Cuts++
-	side := k.rng.Uint64()
+	side := k.Rand.Uint64()
 	for i, a := range f.sim.nodes {
 		for j, b := range f.sim.nodes {
-			if side>>i&1 != side>>j&1 && k.chance(0.8) {
+			if side>>i&1 != side>>j&1 && k.Chance(0.8) {
 				f.sim.network.cut[[2]ring.Node{a.id, b.id}] = true
 			}
 		}
@@ -98,12 +98,12 @@ func (f *faults) recut() {
 // detection only ever orders whom to ask first.
 func (f *faults) rumour() {
 	k := f.sim.kernel
-	a, b := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))], f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]
+	a, b := f.sim.nodes[k.Rand.IntN(len(f.sim.nodes))], f.sim.nodes[k.Rand.IntN(len(f.sim.nodes))]
 	if !a.up || a == b {
 		return
 	}
 	up := b.up && !f.sim.network.cut[[2]ring.Node{a.id, b.id}]
-	if k.chance(0.1) {
+	if k.Chance(0.1) {
 		up = !up
 	}
 	id := b.id

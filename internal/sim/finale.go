@@ -210,30 +210,30 @@ func (s *Sim) minority() error {
 
 // run lets time pass.
 func (s *Sim) run(d time.Duration) {
-	end := s.kernel.now + d
-	for s.kernel.step(end) {
+	end := s.kernel.Now + d
+	for s.kernel.Step(end) {
 	}
-	s.kernel.now = end
+	s.kernel.Now = end
 }
 
 // await begins an operation and runs until it ends, well and in time. A node that
 // is full, with tables as small as these, is asked again.
 func (s *Sim) await(what string, begin func(done func(register.Result)), ended func(call time.Duration, res register.Result) error) error {
-	for first := s.kernel.now; ; s.run(10 * time.Millisecond) {
-		call := s.kernel.now
+	for first := s.kernel.Now; ; s.run(10 * time.Millisecond) {
+		call := s.kernel.Now
 		var result *register.Result
 		begin(func(res register.Result) { result = &res })
-		for result == nil && s.kernel.step(first+slow) {
+		for result == nil && s.kernel.Step(first+slow) {
 		}
 		switch {
-		case result == nil || s.kernel.now > first+slow:
+		case result == nil || s.kernel.Now > first+slow:
 			return fmt.Errorf("%s took more than %v", what, slow)
 		case result.Outcome == register.Overloaded:
 			continue
 		case result.Outcome != register.Done:
 			return fmt.Errorf("%s ended as %v", what, result.Outcome)
 		}
-		s.stats.Slowest = max(s.stats.Slowest, s.kernel.now-first)
+		s.stats.Slowest = max(s.stats.Slowest, s.kernel.Now-first)
 		return ended(call, *result)
 	}
 }

@@ -52,7 +52,7 @@ func (s *Sim) quorums(p *ring.Placement) *ring.Placement {
 
 // askChain asks a node that is ahead for what is between.
 func (n *node) askChain(of ring.Node) {
-	now := n.sim.kernel.now
+	now := n.sim.kernel.Now
 	if !n.up || !n.sim.reshape || n.chain.asked > now {
 		return
 	}
@@ -140,11 +140,11 @@ func (n *node) reconfigure(c *ring.Configuration) {
 // pause goes on after a moment, unless the node crashes.
 func (n *node) pause(do func()) {
 	k, boot := n.sim.kernel, n.boot
-	d := k.between(0, 2*time.Millisecond)
-	if k.chance(0.1) {
-		d = k.between(0, 300*time.Millisecond)
+	d := k.Between(0, 2*time.Millisecond)
+	if k.Chance(0.1) {
+		d = k.Between(0, 300*time.Millisecond)
 	}
-	k.after(d, func() {
+	k.After(d, func() {
 		if n.up && n.boot == boot {
 			do()
 		}

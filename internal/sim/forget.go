@@ -18,15 +18,15 @@ type forgetting struct {
 
 func (f *forgetting) run() {
 	k := f.sim.kernel
-	if k.now > f.until {
+	if k.Now > f.until {
 		return
 	}
-	if n := f.sim.nodes[k.rng.IntN(len(f.sim.nodes))]; n.up && n.disk != nil {
+	if n := f.sim.nodes[k.Rand.IntN(len(f.sim.nodes))]; n.up && n.disk != nil {
 		for _, key := range n.tombstones() {
 			n.forget(key)
 		}
 	}
-	k.after(k.between(f.pause/4, f.pause), f.run)
+	k.After(k.Between(f.pause/4, f.pause), f.run)
 }
 
 // tombstones returns the keys of tombstones on the disk. The ring's own register

@@ -5,12 +5,13 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/internal/kernel"
 )
 
 // network delivers messages late, twice or never. It never doubles an Accept or
 // a Forward, as the real transport never repeats a frame.
 type network struct {
-	k     *kernel
+	k     *kernel.Kernel
 	nodes map[ring.Node]*node
 	loss  float64
 	late  float64
@@ -37,7 +38,7 @@ func (n *network) send(from *node, env register.Envelope) {
 // once is set.
 func (n *network) deliver(from, addressee ring.Node, once bool, arrive func(to *node)) {
 	copies := 1
-	if !once && n.k.chance(0.03) {
+	if !once && n.k.Chance(0.03) {
 		copies = 2
 	}
 	to := n.nodes[addressee]
@@ -45,15 +46,15 @@ func (n *network) deliver(from, addressee ring.Node, once bool, arrive func(to *
 		return // a node that has started anew
 	}
 	for range copies {
-		if n.k.chance(n.loss) {
+		if n.k.Chance(n.loss) {
 			n.stats.Lost++
 			continue
 		}
-		d := n.k.between(100*time.Microsecond, 10*time.Millisecond)
-		if n.k.chance(n.late) {
-			d += n.k.between(0, 3*time.Second)
+		d := n.k.Between(100*time.Microsecond, 10*time.Millisecond)
+		if n.k.Chance(n.late) {
+			d += n.k.Between(0, 3*time.Second)
 		}
-		n.k.after(d, func() {
+		n.k.After(d, func() {
 			if !to.up || n.nodes[addressee] != to || n.cut[[2]ring.Node{from, addressee}] {
 				return
 			}

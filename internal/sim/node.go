@@ -37,7 +37,7 @@ func (n *node) start() {
 	n.calls = map[uint64]func(register.Result){}
 	n.tick = 0
 	cfg := n.sim.register
-	cfg.Rand = rand.New(rand.NewPCG(n.sim.kernel.rng.Uint64(), 1))
+	cfg.Rand = rand.New(rand.NewPCG(n.sim.kernel.Rand.Uint64(), 1))
 	if n.disk == nil {
 		delete(n.sim.network.nodes, n.id)
 		n.id = ring.NodeID(fmt.Appendf(nil, "%s/%d/%d", n.name, n.boot, n.sim.seed)).Node()
@@ -73,7 +73,7 @@ func (n *node) crash() {
 func (n *node) dead() bool { return n.disk != nil && n.disk.broken }
 
 func (n *node) time() register.Now {
-	now := n.sim.kernel.now
+	now := n.sim.kernel.Now
 	wall := n.sim.began.Add(time.Duration(float64(now)*n.rate) + n.skew)
 	return register.Now{Mono: now, Wall: register.Timestamp(wall)}
 }
@@ -109,7 +109,7 @@ func (n *node) do(input func(now register.Now)) {
 	if at, ok := n.shard.Deadline(); ok && (n.tick == 0 || at < n.tick) {
 		n.tick = at
 		boot := n.boot
-		n.sim.kernel.after(max(at-n.sim.kernel.now, 0), func() {
+		n.sim.kernel.After(max(at-n.sim.kernel.Now, 0), func() {
 			if n.up && n.boot == boot && n.tick == at {
 				n.tick = 0
 				n.do(n.shard.Tick)

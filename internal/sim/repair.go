@@ -19,14 +19,14 @@ type repairing struct {
 
 func (r *repairing) run() {
 	k := r.sim.kernel
-	if k.now > r.until {
+	if k.Now > r.until {
 		return
 	}
-	a, b := r.sim.nodes[k.rng.IntN(len(r.sim.nodes))], r.sim.nodes[k.rng.IntN(len(r.sim.nodes))]
+	a, b := r.sim.nodes[k.Rand.IntN(len(r.sim.nodes))], r.sim.nodes[k.Rand.IntN(len(r.sim.nodes))]
 	if a != b && a.up && a.disk != nil && b.disk != nil {
 		a.compare(b)
 	}
-	k.after(k.between(r.pause/4, r.pause), r.run)
+	k.After(k.Between(r.pause/4, r.pause), r.run)
 }
 
 // compare sends another member the ballots of what both own. It answers with the

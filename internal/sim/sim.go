@@ -11,6 +11,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/internal/kernel"
 )
 
 // Options choose what one run does; the seed decides the rest.
@@ -82,7 +83,7 @@ type Sim struct {
 	learning  bool
 	repair    bool
 	forget    bool
-	kernel    *kernel
+	kernel    *kernel.Kernel
 	network   *network
 	nodes     []*node
 	placement *ring.Placement // of the first configuration; in the finale of the last
@@ -111,27 +112,27 @@ const settle = 20 * time.Second
 
 // Run runs one simulation to its end and judges it.
 func Run(o Options) (Stats, error) {
-	k := &kernel{rng: rand.New(rand.NewPCG(o.Seed, 0x6368))}
+	k := &kernel.Kernel{Rand: rand.New(rand.NewPCG(o.Seed, 0x6368))}
 	s := &Sim{seed: o.Seed, reshape: o.Reshape, learning: o.Learn, repair: o.Repair, forget: o.Forget, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, stalls: 0.02, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
 	s.network = &network{k: k, nodes: map[ring.Node]*node{}, cut: map[[2]ring.Node]bool{}, stats: &s.stats, late: 0.02}
-	s.network.loss = []float64{0, 0.01, 0.05, 0.15}[k.rng.IntN(4)]
+	s.network.loss = []float64{0, 0.01, 0.05, 0.15}[k.Rand.IntN(4)]
 	s.register = register.Config{
-		MaxPromises: 2 + k.rng.IntN(6),
-		MarkStep:    k.between(50*time.Millisecond, time.Second),
-		Attempt:     k.between(60*time.Millisecond, 300*time.Millisecond),
-		ForwardMin:  k.between(30*time.Millisecond, 100*time.Millisecond),
-		Window:      k.between(20*time.Millisecond, 500*time.Millisecond),
-		Avoid:       k.between(50*time.Millisecond, time.Second),
-		Hedge:       k.between(10*time.Millisecond, 40*time.Millisecond),
+		MaxPromises: 2 + k.Rand.IntN(6),
+		MarkStep:    k.Between(50*time.Millisecond, time.Second),
+		Attempt:     k.Between(60*time.Millisecond, 300*time.Millisecond),
+		ForwardMin:  k.Between(30*time.Millisecond, 100*time.Millisecond),
+		Window:      k.Between(20*time.Millisecond, 500*time.Millisecond),
+		Avoid:       k.Between(50*time.Millisecond, time.Second),
+		Hedge:       k.Between(10*time.Millisecond, 40*time.Millisecond),
 	}
-	if k.chance(0.2) {
-		s.register.MaxWaiting = 1 + k.rng.IntN(3)
+	if k.Chance(0.2) {
+		s.register.MaxWaiting = 1 + k.Rand.IntN(3)
 	}
-	if !o.Hot && k.chance(0.1) { // each restart moves a clock by MarkStep, which adds up
-		s.register.MaxDrift = k.between(4*time.Second, 12*time.Second)
-		s.register.MarkStep = k.between(50*time.Millisecond, 150*time.Millisecond)
+	if !o.Hot && k.Chance(0.1) { // each restart moves a clock by MarkStep, which adds up
+		s.register.MaxDrift = k.Between(4*time.Second, 12*time.Second)
+		s.register.MarkStep = k.Between(50*time.Millisecond, 150*time.Millisecond)
 	}
-	s.keys = []string{"a", "b", "c", "d", "e", "f"}[:1+k.rng.IntN(6)]
+	s.keys = []string{"a", "b", "c", "d", "e", "f"}[:1+k.Rand.IntN(6)]
 	clients := 4
 	if o.Hot {
 		clients = 8
@@ -142,10 +143,10 @@ func Run(o Options) (Stats, error) {
 	}
 	s.everyKey = slices.Clone(s.keys)
 	s.populate()
-	f := &faults{sim: s, crash: k.chance(0.7), cut: k.chance(0.6), clocks: k.chance(0.5), disks: k.chance(0.3), until: o.Duration}
+	f := &faults{sim: s, crash: k.Chance(0.7), cut: k.Chance(0.6), clocks: k.Chance(0.5), disks: k.Chance(0.3), until: o.Duration}
 	f.run()
 	if s.reshape {
-		s.stalls = []float64{0.02, 0.02, 0.2}[k.rng.IntN(3)]
+		s.stalls = []float64{0.02, 0.02, 0.2}[k.Rand.IntN(3)]
 		d := &driving{sim: s, until: o.Duration, end: o.Duration + settle - 5*time.Second}
 		d.run()
 		d.gossip()
@@ -168,17 +169,17 @@ func Run(o Options) (Stats, error) {
 // three nodes that are not in it yet.
 func (s *Sim) populate() {
 	k := s.kernel
-	members := 1 + k.rng.IntN(7)
+	members := 1 + k.Rand.IntN(7)
 	cfg := &ring.Configuration{RingID: "00000000000000000000000000000001", Epoch: 1, Level: ring.Level}
-	cfg.New.Replicas = []int{1, 3, 3, 5, 5, 5}[k.rng.IntN(6)]
-	nodes := members + k.rng.IntN(3)
+	cfg.New.Replicas = []int{1, 3, 3, 5, 5, 5}[k.Rand.IntN(6)]
+	nodes := members + k.Rand.IntN(3)
 	joiners := 0
 	if s.reshape {
-		joiners = k.rng.IntN(4)
+		joiners = k.Rand.IntN(4)
 	}
 	for i := range nodes + joiners {
 		id := ring.NodeID(fmt.Appendf(nil, "node %d of %d", i, s.seed))
-		n := &node{sim: s, name: fmt.Sprint(i), id: id.Node(), rate: 1 + (k.rng.Float64()-0.5)/100, skew: k.between(-5*time.Second, 5*time.Second)}
+		n := &node{sim: s, name: fmt.Sprint(i), id: id.Node(), rate: 1 + (k.Rand.Float64()-0.5)/100, skew: k.Between(-5*time.Second, 5*time.Second)}
 		if i < members || i >= nodes {
 			n.full = id
 			n.disk = &disk{node: n, cells: map[string]register.Cell{}}
@@ -191,10 +192,10 @@ func (s *Sim) populate() {
 	}
 	cfg.Sort()
 	s.doomed = cfg.New.Faults()
-	if all := cfg.New.Members; !s.reshape && len(all) > 1 && k.chance(0.25) { // in the middle of a change of the ring
+	if all := cfg.New.Members; !s.reshape && len(all) > 1 && k.Chance(0.25) { // in the middle of a change of the ring
 		cfg.Epoch = 2
-		cfg.Old = &ring.Side{Replicas: 1 + k.rng.IntN(5), Members: slices.Clone(all[:1+k.rng.IntN(len(all))])}
-		cfg.New.Members = slices.Clone(all[k.rng.IntN(len(all)):])
+		cfg.Old = &ring.Side{Replicas: 1 + k.Rand.IntN(5), Members: slices.Clone(all[:1+k.Rand.IntN(len(all))])}
+		cfg.New.Members = slices.Clone(all[k.Rand.IntN(len(all)):])
 		s.doomed = min(cfg.Old.Faults(), cfg.New.Faults())
 	}
 	if err := cfg.Validate(); err != nil {

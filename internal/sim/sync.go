@@ -32,7 +32,7 @@ type keyCell struct {
 
 func (n *node) startSync() {
 	c := n.conf()
-	if !has(&c.New, n.full) {
+	if !c.New.Has(n.full) {
 		return
 	}
 	if !holds(ruleSync) {
@@ -40,7 +40,7 @@ func (n *node) startSync() {
 		return
 	}
 	n.sync.given = map[ring.ID]bool{}
-	if has(c.Old, n.full) {
+	if c.Old.Has(n.full) {
 		n.sync.given[n.full] = true
 	}
 	n.pull(c, n.boot)
@@ -66,7 +66,7 @@ func (n *node) pull(c *ring.Configuration, boot int) {
 			n.sim.network.deliver(to.id, asker.Node(), false, func(n *node) { n.adopt(m.ID, c, cells, bound) })
 		})
 	}
-	n.sim.kernel.after(n.sim.kernel.between(30*time.Millisecond, 150*time.Millisecond), func() { n.pull(c, boot) })
+	n.sim.kernel.After(n.sim.kernel.Between(30*time.Millisecond, 150*time.Millisecond), func() { n.pull(c, boot) })
 }
 
 // settle ends the sync when all but f of Old have given everything.
@@ -217,8 +217,4 @@ func (n *node) adopt(from ring.ID, c *ring.Configuration, cells []keyCell, bound
 		}
 	}
 	settled(register.Result{Outcome: register.Done})
-}
-
-func has(s *ring.Side, id ring.ID) bool {
-	return slices.ContainsFunc(s.Members, func(m ring.Member) bool { return m.ID == id })
 }

@@ -39,7 +39,7 @@ func (r *run) violated(format string, args ...any) {
 // seen reads all keys under a prefix by one of the ways there are, as numbers.
 func (r *run) seen(e *port, prefix string) (state, error) {
 	s := state{}
-	switch r.rng.IntN(4) {
+	switch r.Rand.IntN(4) {
 	case 0:
 		snap, err := e.n.c.Snapshot(e, txn.Range{Prefix: prefix, Values: true})
 		for i := range snap.Keys {
@@ -90,13 +90,13 @@ func (s state) total() (sum int) {
 func TestBank(t *testing.T) {
 	const each = 100
 	scenario(t, 150, func(r *run) func(e *port, o **operation) error {
-		for i := range 2 + r.rng.IntN(4) {
+		for i := range 2 + r.Rand.IntN(4) {
 			key := fmt.Sprintf("account/%d", i)
 			r.keys = append(r.keys, key)
 			r.world.change(r.nodes[0], key, register.Change{Kind: register.Put, Data: data(each)})
 		}
 		return func(e *port, _ **operation) error {
-			if r.chance(0.4) {
+			if r.Chance(0.4) {
 				s, err := r.seen(e, "account/")
 				if err == nil && s.total() != each*len(r.keys) {
 					r.violated("the accounts hold %v", s)
@@ -107,10 +107,10 @@ func TestBank(t *testing.T) {
 			if from == to {
 				return nil
 			}
-			if r.chance(0.5) {
-				return transferOneShot(e, from, to, 1+r.rng.IntN(5))
+			if r.Chance(0.5) {
+				return transferOneShot(e, from, to, 1+r.Rand.IntN(5))
 			}
-			return transfer(e, from, to, 1+r.rng.IntN(5))
+			return transfer(e, from, to, 1+r.Rand.IntN(5))
 		}
 	})
 }
@@ -163,7 +163,7 @@ func TestWriteSkew(t *testing.T) {
 			r.world.change(r.nodes[0], key, register.Change{Kind: register.Put, Data: data(1)})
 		}
 		return func(e *port, _ **operation) error {
-			x := r.rng.Float64()
+			x := r.Rand.Float64()
 			if x < 0.3 {
 				s, err := r.seen(e, "call/")
 				if err == nil && s.total() == 0 {
@@ -194,8 +194,8 @@ func TestWriteSkew(t *testing.T) {
 			if err := tx.Put(e, r.key(), data(0), 0, 0); err != nil {
 				return err
 			}
-			if r.chance(0.5) {
-				if err := tx.Put(e, fmt.Sprintf("log/%d", r.rng.IntN(3)), data(1), 0, 0); err != nil {
+			if r.Chance(0.5) {
+				if err := tx.Put(e, fmt.Sprintf("log/%d", r.Rand.IntN(3)), data(1), 0, 0); err != nil {
 					return err
 				}
 			}
@@ -211,7 +211,7 @@ func TestPhantoms(t *testing.T) {
 	scenario(t, 150, func(r *run) func(e *port, o **operation) error {
 		r.keys = []string{"seat/0", "seat/1", "seat/2", "seat/3", "seat/4"}
 		return func(e *port, _ **operation) error {
-			x := r.rng.Float64()
+			x := r.Rand.Float64()
 			if x < 0.3 {
 				s, err := r.seen(e, "seat/")
 				if err == nil && s.total() > 3 {
@@ -228,7 +228,7 @@ func TestPhantoms(t *testing.T) {
 					return err
 				}
 			} else {
-				items, _, err := tx.List(e, txn.Query{Prefix: "seat/", Limit: r.rng.IntN(2) * 5})
+				items, _, err := tx.List(e, txn.Query{Prefix: "seat/", Limit: r.Rand.IntN(2) * 5})
 				if err != nil {
 					return err
 				}

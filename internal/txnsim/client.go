@@ -58,18 +58,18 @@ func (r *run) saw(key string, index uint64, val int) {
 
 // client runs one operation after the other.
 func (r *run) client(c int) {
-	if r.now >= r.until {
+	if r.Now >= r.until {
 		r.active--
 		return
 	}
-	n := r.nodes[r.rng.IntN(members)]
-	call := r.now
+	n := r.nodes[r.Rand.IntN(members)]
+	call := r.Now
 	var o *operation
 	record := func(unknown bool) {
 		if o == nil || unknown && !o.writes() {
 			return
 		}
-		ret := int64(r.now)
+		ret := int64(r.Now)
 		if o.unknown = unknown; unknown {
 			ret = math.MaxInt64 / 2
 			r.stats.Unknown++
@@ -78,10 +78,10 @@ func (r *run) client(c int) {
 		r.history = append(r.history, porcupine.Operation{ClientId: c, Input: *o, Call: int64(call), Return: ret})
 	}
 	ended := false
-	again := func() { r.after(r.between(0, 30*time.Millisecond), func() { r.client(c) }) }
+	again := func() { r.After(r.Between(0, 30*time.Millisecond), func() { r.client(c) }) }
 	p := r.process(func() {
 		r.stats.Deaths++
-		if r.chance(0.3) {
+		if r.Chance(0.3) {
 			r.restart(n.number)
 		}
 		if !ended {
@@ -90,7 +90,7 @@ func (r *run) client(c int) {
 		}
 	})
 	r.processes = append(r.processes, p)
-	e := &port{w: r.world, p: p, n: n, client: c, deadline: r.now + r.between(r.shortest, max(3*time.Second, r.shortest+1))}
+	e := &port{w: r.world, p: p, n: n, client: c, deadline: r.Now + r.Between(r.shortest, max(3*time.Second, r.shortest+1))}
 	var err error
 	p.spawn(func() { err = r.work(e, &o) }, func() {
 		ended = true
@@ -132,13 +132,13 @@ func (o *operation) writes() bool {
 	return false
 }
 
-func (r *run) key() string { return r.keys[r.rng.IntN(len(r.keys))] }
+func (r *run) key() string { return r.keys[r.Rand.IntN(len(r.keys))] }
 
 func (r *run) value() int { r.values++; return r.values }
 
 func (r *run) prefix() string {
 	key := r.key()
-	return key[:r.rng.IntN(2)*2] // all, or "a/" or "b/"
+	return key[:r.Rand.IntN(2)*2] // all, or "a/" or "b/"
 }
 
 func data(v int) []byte { return []byte(strconv.Itoa(v)) }
@@ -157,7 +157,7 @@ func number(v *register.Value) int {
 // operate does one operation. What it may do is noted in *o before anything can
 // take effect, and what it saw once it has ended.
 func (r *run) operate(e *port, o **operation) error {
-	switch x := r.rng.Float64(); {
+	switch x := r.Rand.Float64(); {
 	case x < 0.12:
 		return r.get(e, o)
 	case x < 0.27:
@@ -183,7 +183,7 @@ func (r *run) get(e *port, o **operation) error {
 func (r *run) change(e *port, o **operation) error {
 	st := step{verb: txn.Set, key: r.key(), val: r.value()}
 	c := register.Change{Kind: register.Put, Data: data(st.val)}
-	if r.chance(0.3) {
+	if r.Chance(0.3) {
 		st.verb, st.val, c = txn.Delete, 0, register.Change{Kind: register.Delete}
 	}
 	*o = &operation{steps: []step{st}}
@@ -218,8 +218,8 @@ var verbs = []txn.Verb{
 func (r *run) oneShot(e *port, o **operation) error {
 	op := &operation{}
 	var ops []txn.Op
-	for range 1 + r.rng.IntN(4) {
-		st := step{verb: verbs[r.rng.IntN(len(verbs))], key: r.key()}
+	for range 1 + r.Rand.IntN(4) {
+		st := step{verb: verbs[r.Rand.IntN(len(verbs))], key: r.key()}
 		t := txn.Op{Verb: st.verb}
 		switch st.verb {
 		case txn.DeleteTree, txn.GetTree:
@@ -286,15 +286,15 @@ func (o *operation) lastWrite(key string) (val *int) {
 }
 
 func (r *run) interactive(e *port, o **operation) error {
-	readOnly := r.chance(0.25)
+	readOnly := r.Chance(0.25)
 	tx, err := e.n.c.Begin(e, readOnly)
 	if err != nil {
 		return err
 	}
 	op := &operation{}
 	wrote := map[string]int{}
-	for range 1 + r.rng.IntN(5) {
-		switch x := r.rng.Float64(); {
+	for range 1 + r.Rand.IntN(5) {
+		switch x := r.Rand.Float64(); {
 		case x < 0.4 || readOnly && x < 0.7:
 			key := r.key()
 			cell, err := tx.Get(e, key)

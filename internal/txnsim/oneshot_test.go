@@ -25,7 +25,7 @@ func calm(t *testing.T, body func(e *port)) {
 	if !over {
 		t.Fatal("it did not end within an hour")
 	}
-	r.run(r.now+time.Second, func() bool { return len(e.p.routines) == 0 })
+	r.run(r.Now+time.Second, func() bool { return len(e.p.routines) == 0 })
 	for key, v := range r.held {
 		if v.Intent != nil || key[0] == 0 && v.Live {
 			t.Errorf("key %q was left as %+v", key, v)

@@ -41,7 +41,7 @@ func (p *process) spawn(body, then func()) {
 		body()
 	})
 	p.routines[rt] = true
-	p.w.after(0, rt.resume)
+	p.w.After(0, rt.resume)
 }
 
 // resume runs a coroutine up to its next wait.

@@ -59,14 +59,14 @@ func TestContendedOneShotsAllCommit(t *testing.T) {
 		done := 0
 		var slowest time.Duration
 		err := r.clients(clients, func(e *port, _ **operation) error {
-			began := r.now
-			i := r.rng.IntN(3)
+			began := r.Now
+			i := r.Rand.IntN(3)
 			_, err := e.n.c.Run(e, nil, []txn.Op{
 				{Verb: txn.Set, Key: r.keys[i], Data: data(i)}, {Verb: txn.Set, Key: r.keys[(i+1)%3], Data: data(i)},
 				{Verb: txn.GetOrEmpty, Key: r.keys[(i+2)%3]},
 			})
 			done++
-			slowest = max(slowest, r.now-began)
+			slowest = max(slowest, r.Now-began)
 			return err
 		})
 		t.Logf("%d clients: %d transactions, the slowest %v, %+v", clients, done, slowest, r.stats)
@@ -98,21 +98,21 @@ func TestDeadCoordinator(t *testing.T) {
 		var err error
 		other.p.spawn(func() {
 			for _, key := range []string{"a", "b"} {
-				began := r.now
+				began := r.Now
 				cell, readErr := other.n.c.Read(other, key)
 				if readErr != nil {
 					err = readErr
 				}
 				sum += number(&cell)
-				reading = max(reading, r.now-began)
+				reading = max(reading, r.Now-began)
 			}
-			began := r.now
+			began := r.Now
 			for _, key := range []string{"a", "b"} {
 				if _, writeErr := other.n.c.Change(other, key, register.Change{Kind: register.Put, Data: data(7)}); writeErr != nil {
 					err = writeErr
 				}
 			}
-			writing = r.now - began
+			writing = r.Now - began
 		}, func() {})
 		r.run(time.Minute, func() bool { return len(other.p.routines) == 0 })
 		const slack = 20 * 2 * slowest // some calls, there and back
@@ -131,7 +131,7 @@ func TestDeadCoordinator(t *testing.T) {
 func (r *run) spawnPort(deadline time.Duration) *port {
 	p := r.process(func() {})
 	r.processes = append(r.processes, p)
-	return &port{w: r.world, p: p, n: r.nodes[0], deadline: r.now + deadline}
+	return &port{w: r.world, p: p, n: r.nodes[0], deadline: r.Now + deadline}
 }
 
 // mortal is a port whose process dies once so many changes of registers are done.
@@ -143,7 +143,7 @@ type mortal struct {
 func (m *mortal) step() {
 	if m.left--; m.left == 0 {
 		rt := m.w.current
-		m.w.after(0, m.p.kill)
+		m.w.After(0, m.p.kill)
 		rt.wait()
 	}
 }

@@ -34,46 +34,46 @@ const (
 // call runs op at the registers some time from now, or later, or never.
 func (e *port) call(writes bool, op func()) error {
 	w, rt := e.w, e.w.current
-	if w.now >= e.deadline {
+	if w.Now >= e.deadline {
 		return errNoQuorum
 	}
-	there, back := w.between(0, slowest), w.between(0, slowest)
+	there, back := w.Between(0, slowest), w.Between(0, slowest)
 	runs := true
 	var err error
 	if w.faulty {
-		switch x := w.rng.Float64(); {
+		switch x := w.Rand.Float64(); {
 		case x < 0.01: // nobody answers
 			runs, back, err = false, patience, errNoQuorum
 		case x < 0.03:
-			back += w.between(0, latest)
+			back += w.Between(0, latest)
 		case x < 0.08:
-			there += w.between(0, latest)
+			there += w.Between(0, latest)
 		case x < 0.1 && writes: // nobody says whether it was done
 			w.stats.Doubts++
-			back, err = w.between(0, patience), txn.ErrUnknown
-			switch w.rng.IntN(3) {
+			back, err = w.Between(0, patience), txn.ErrUnknown
+			switch w.Rand.IntN(3) {
 			case 0:
 				runs = false
 			case 1: // it is done after that
-				there += back + w.between(0, 4*latest)
-				back = -w.between(0, there)
+				there += back + w.Between(0, 4*latest)
+				back = -w.Between(0, there)
 			}
 		}
 	}
 	if runs {
-		w.after(there, op)
+		w.After(there, op)
 	}
 	took := there + back
-	if w.now+took > e.deadline {
-		took, err = e.deadline-w.now, errNoQuorum
+	if w.Now+took > e.deadline {
+		took, err = e.deadline-w.Now, errNoQuorum
 		if writes {
 			err = txn.ErrUnknown
 		}
 	}
-	if w.faulty && w.chance(w.dying) {
-		w.after(w.between(0, took+1), e.p.kill)
+	if w.faulty && w.Chance(w.dying) {
+		w.After(w.Between(0, took+1), e.p.kill)
 	}
-	w.after(took, rt.resume)
+	w.After(took, rt.resume)
 	rt.wait()
 	if err != nil {
 		return fmt.Errorf("simulated: %w", err)
@@ -146,21 +146,21 @@ func within(q txn.Range, key string) bool {
 // NewID issues ballots by the node's clock, which never issues one twice.
 func (e *port) NewID() (register.Ballot, error) {
 	n := e.n
-	n.lastID = max(n.lastID+1, uint64(e.w.now/time.Microsecond)+n.skew)
+	n.lastID = max(n.lastID+1, uint64(e.w.Now/time.Microsecond)+n.skew)
 	return register.Ballot{Time: n.lastID, Node: ring.Node(n.number + 1)}, nil
 }
 
-func (e *port) Now() time.Duration { return e.w.now }
+func (e *port) Now() time.Duration { return e.w.Now }
 
 func (e *port) Sleep(d time.Duration) error {
 	w, rt := e.w, e.w.current
-	d = d/2 + w.between(0, d+1)
-	if w.now+d > e.deadline {
-		w.after(max(e.deadline-w.now, 0), rt.resume)
+	d = d/2 + w.Between(0, d+1)
+	if w.Now+d > e.deadline {
+		w.After(max(e.deadline-w.Now, 0), rt.resume)
 		rt.wait()
 		return errNoQuorum
 	}
-	w.after(d, rt.resume)
+	w.After(d, rt.resume)
 	rt.wait()
 	return nil
 }
@@ -176,7 +176,7 @@ func (e *port) Each(n int, do func(i int) error) error {
 			}
 		}, func() {
 			if left--; left == 0 {
-				w.after(0, rt.resume)
+				w.After(0, rt.resume)
 			}
 		})
 	}
@@ -191,6 +191,6 @@ const backgroundTime = 2 * time.Second
 
 func (e *port) Later(do func(r txn.Registers)) {
 	bg := *e
-	bg.deadline = e.w.now + backgroundTime
+	bg.deadline = e.w.Now + backgroundTime
 	e.p.spawn(func() { do(&bg) }, func() {})
 }

@@ -56,10 +56,10 @@ func listOfTwoMoments() error {
 		}
 	}
 	note := func(client int, call int64, steps ...step) {
-		r.history = append(r.history, porcupine.Operation{ClientId: client, Input: operation{steps: steps}, Call: call, Return: int64(r.now)})
+		r.history = append(r.history, porcupine.Operation{ClientId: client, Input: operation{steps: steps}, Call: call, Return: int64(r.Now)})
 	}
 	get := func(key, want string) {
-		call := int64(r.now)
+		call := int64(r.Now)
 		cell, readErr := n.c.Read(e, key)
 		if saw := fmt.Sprint(number(&cell)); readErr != nil || saw != want {
 			fail("key %q has %s: %v", key, saw, readErr)
@@ -84,7 +84,7 @@ func listOfTwoMoments() error {
 				_, _ = e.Change(key, register.Change{Kind: register.Place, Txn: ids[i], Data: data(1 + i)})
 			}
 		}
-		call := int64(r.now)
+		call := int64(r.Now)
 		// One after the other, so that the list reads the statuses in this order.
 		b := &between{port: e, id: ids[1]}
 		b.before = func() { commit(0); get("b/0", "1"); get("a/1", "0"); commit(1) }

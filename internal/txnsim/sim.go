@@ -39,9 +39,9 @@ func (r *run) clients(n int, work func(e *port, o **operation) error) error {
 func Run(o Options) (Stats, error) {
 	r := newRun(o.Seed, o.Duration)
 	defer r.close()
-	r.faulty, r.dying = true, []float64{0, 0.004, 0.02}[r.rng.IntN(3)]
-	r.keys = []string{"a/1", "b/1", "a/2", "b/2"}[:2+r.rng.IntN(3)]
-	if err := r.clients(3+r.rng.IntN(3), r.operate); err != nil {
+	r.faulty, r.dying = true, []float64{0, 0.004, 0.02}[r.Rand.IntN(3)]
+	r.keys = []string{"a/1", "b/1", "a/2", "b/2"}[:2+r.Rand.IntN(3)]
+	if err := r.clients(3+r.Rand.IntN(3), r.operate); err != nil {
 		return r.stats, err
 	}
 	decided, err := judge(r.history)
@@ -61,10 +61,10 @@ func (r *run) close() {
 
 // sweep lets a node sweep the statuses that there are, again and again.
 func (r *run) sweep(n *node) {
-	r.after(r.between(0, r.cfg.Timeout/4), func() {
+	r.After(r.Between(0, r.cfg.Timeout/4), func() {
 		p := r.process(func() { r.sweep(n) })
 		r.processes = append(r.processes, p)
-		e := &port{w: r.world, p: p, n: n, deadline: r.now + backgroundTime}
+		e := &port{w: r.world, p: p, n: n, deadline: r.Now + backgroundTime}
 		p.spawn(func() { _, _ = n.c.Sweep(e, r.pending()) }, func() { r.sweep(n) })
 	})
 }
@@ -94,7 +94,7 @@ func (r *run) finale() error {
 	if r.active > 0 {
 		return fmt.Errorf("%d clients have not ended", r.active)
 	}
-	r.run(max(r.now, r.until+4*latest)+2*r.cfg.Timeout+backgroundTime, func() bool { return false })
+	r.run(max(r.Now, r.until+4*latest)+2*r.cfg.Timeout+backgroundTime, func() bool { return false })
 	for _, id := range r.pending() {
 		v := r.held[id.Key()]
 		return fmt.Errorf("the status of %v is still there: %+v", id, r.statusAt(&v))
@@ -102,10 +102,10 @@ func (r *run) finale() error {
 	for _, key := range r.keys {
 		p := r.process(func() {})
 		r.processes = append(r.processes, p)
-		e := &port{w: r.world, p: p, n: r.nodes[0], deadline: r.now + time.Second}
+		e := &port{w: r.world, p: p, n: r.nodes[0], deadline: r.Now + time.Second}
 		var err error
 		p.spawn(func() { _, err = e.n.c.Read(e, key) }, func() {})
-		r.run(r.now+time.Second, func() bool { return len(p.routines) == 0 })
+		r.run(r.Now+time.Second, func() bool { return len(p.routines) == 0 })
 		if err != nil || len(p.routines) > 0 {
 			return fmt.Errorf("reading key %q in the end: %v", key, err)
 		}

@@ -2,10 +2,10 @@ package txnsim
 
 import (
 	"flag"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/chord-plugin/chord-plugin/internal/kernel"
 )
 
 var (
@@ -35,24 +35,12 @@ func TestSeeds(t *testing.T) {
 // runSeeds runs seeds from first on, two at a time, and reports those that fail.
 func runSeeds(t *testing.T, first, count uint64, options func(seed uint64) Options) (total Stats) {
 	t.Helper()
-	var next atomic.Uint64
-	next.Store(first)
-	var mu sync.Mutex
-	var workers sync.WaitGroup
-	for range 2 {
-		workers.Go(func() {
-			for n := next.Add(1) - 1; n < first+count; n = next.Add(1) - 1 {
-				stats, err := Run(options(n))
-				mu.Lock()
-				total.Add(stats)
-				if err != nil {
-					t.Errorf("seed %d: %v", n, err)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	workers.Wait()
+	kernel.EachSeed(first, count, func(n uint64) (Stats, error) { return Run(options(n)) }, func(n uint64, stats Stats, err error) {
+		total.Add(stats)
+		if err != nil {
+			t.Errorf("seed %d: %v", n, err)
+		}
+	})
 	return total
 }
 

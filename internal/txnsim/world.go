@@ -9,13 +9,14 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
+	"github.com/chord-plugin/chord-plugin/internal/kernel"
 )
 
 const members = 3
 
 // world is the registers, which are linearizable, and the nodes.
 type world struct {
-	kernel
+	kernel.Kernel
 	cfg     txn.Config
 	faulty  bool    // calls are late, lost or in doubt, and processes die
 	dying   float64 // how likely a process dies at a call
@@ -66,20 +67,26 @@ func (s *Stats) Add(o Stats) {
 	s.Undecided += o.Undecided
 }
 
+// run runs the events up to a time, or until done.
+func (w *world) run(limit time.Duration, done func() bool) {
+	for !done() && w.Step(limit) {
+	}
+}
+
 func newWorld(seed uint64) *world {
 	w := &world{
-		kernel: kernel{rng: rand.New(rand.NewPCG(seed, 7))}, held: map[string]register.Value{},
+		Kernel: kernel.Kernel{Rand: rand.New(rand.NewPCG(seed, 7))}, held: map[string]register.Value{},
 		changed: map[string]int{}, last: map[string]uint64{}, diedAt: map[string]time.Duration{}, holder: map[string]int{},
 	}
 	w.cfg = txn.Config{
-		Timeout: w.between(100*time.Millisecond, 800*time.Millisecond), Life: time.Second,
-		Moment: w.between(1*time.Millisecond, 40*time.Millisecond), Pause: time.Millisecond,
+		Timeout: w.Between(100*time.Millisecond, 800*time.Millisecond), Life: time.Second,
+		Moment: w.Between(1*time.Millisecond, 40*time.Millisecond), Pause: time.Millisecond,
 	}
 	for n := range members {
-		w.nodes = append(w.nodes, &node{number: n, skew: uint64(w.between(0, 3*time.Minute) / time.Microsecond)})
+		w.nodes = append(w.nodes, &node{number: n, skew: uint64(w.Between(0, 3*time.Minute) / time.Microsecond)})
 		w.restart(n)
 	}
-	w.after(0, w.forgetTombstones)
+	w.After(0, w.forgetTombstones)
 	return w
 }
 
@@ -95,16 +102,16 @@ func (w *world) restart(n int) {
 // forgetTombstones forgets those that are as old as registers keep them.
 func (w *world) forgetTombstones() {
 	for _, key := range slices.Sorted(maps.Keys(w.held)) {
-		if v := w.held[key]; v.IsTombstone() && w.now-w.diedAt[key] > w.cfg.Life+w.cfg.Timeout {
+		if v := w.held[key]; v.IsTombstone() && w.Now-w.diedAt[key] > w.cfg.Life+w.cfg.Timeout {
 			delete(w.held, key)
 		}
 	}
-	w.after(20*time.Millisecond, w.forgetTombstones)
+	w.After(20*time.Millisecond, w.forgetTombstones)
 }
 
 // stamp returns a timestamp for a change of a key, by the clock of a node.
 func (w *world) stamp(n *node, key string) uint64 {
-	s := max(uint64(w.now/time.Microsecond)+n.skew, w.last[key]+1)
+	s := max(uint64(w.Now/time.Microsecond)+n.skew, w.last[key]+1)
 	w.last[key] = s
 	return s
 }
@@ -121,13 +128,13 @@ func (w *world) change(n *node, key string, c register.Change) register.Result {
 	}
 	next.Lineage = next.Lineage[:1] // nobody here asks for the past
 	if cur.Live && next.IsTombstone() {
-		w.diedAt[key] = w.now
+		w.diedAt[key] = w.Now
 	}
 	w.changes++
 	w.changed[key] = w.changes
 	w.held[key] = next
 	if _, ok := w.holder[key]; !ok {
-		w.holder[key] = w.rng.IntN(members)
+		w.holder[key] = w.Rand.IntN(members)
 	}
 	return res
 }

@@ -1490,6 +1490,113 @@ func (x *VerifyRequest) GetRepair() bool {
 	return false
 }
 
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key to watch. When it is empty, prefix is watched.
+	Key []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The prefix to watch; empty is all keys.
+	Prefix []byte `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// The index that the caller has seen.
+	After         uint64 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_backend_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *WatchRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+type WatchReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchReply) Reset() {
+	*x = WatchReply{}
+	mi := &file_backend_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchReply) ProtoMessage() {}
+
+func (x *WatchReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchReply.ProtoReflect.Descriptor instead.
+func (*WatchReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *WatchReply) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 type Document struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Json          []byte                 `protobuf:"bytes,1,opt,name=json,proto3" json:"json,omitempty"`
@@ -1499,7 +1606,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_backend_proto_msgTypes[28]
+	mi := &file_backend_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +1618,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[28]
+	mi := &file_backend_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +1631,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{28}
+	return file_backend_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Document) GetJson() []byte {
@@ -1570,7 +1677,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_backend_proto_msgTypes[29]
+	mi := &file_backend_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1689,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[29]
+	mi := &file_backend_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1702,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{29}
+	return file_backend_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -1725,7 +1832,14 @@ const file_backend_proto_rawDesc = "" +
 	"\rVerifyRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\fR\x05after\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x16\n" +
-	"\x06repair\x18\x03 \x01(\bR\x06repair\"\x1e\n" +
+	"\x06repair\x18\x03 \x01(\bR\x06repair\"N\n" +
+	"\fWatchRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\fR\x06prefix\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\x04R\x05after\"\"\n" +
+	"\n" +
+	"WatchReply\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"\x1e\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04json\x18\x01 \x01(\fR\x04json\"{\n" +
 	"\x05Error\x12\x12\n" +
@@ -1733,7 +1847,7 @@ const file_backend_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1a\n" +
 	"\banswered\x18\x04 \x01(\rR\banswered\x12\x16\n" +
-	"\x06owners\x18\x05 \x01(\rR\x06owners2\xb2\b\n" +
+	"\x06owners\x18\x05 \x01(\rR\x06owners2\xf5\b\n" +
 	"\aBackend\x12M\n" +
 	"\tConfigure\x12 .chordplugin.v1.ConfigureRequest\x1a\x1e.chordplugin.v1.ConfigureReply\x12>\n" +
 	"\x04Info\x12\x1b.chordplugin.v1.InfoRequest\x1a\x19.chordplugin.v1.InfoReply\x12A\n" +
@@ -1750,7 +1864,8 @@ const file_backend_proto_rawDesc = "" +
 	"\x06Locate\x12\x1d.chordplugin.v1.LocateRequest\x1a\x18.chordplugin.v1.Document\x12A\n" +
 	"\x05Leave\x12\x1c.chordplugin.v1.LeaveRequest\x1a\x1a.chordplugin.v1.LeaveReply\x12A\n" +
 	"\x06Remove\x12\x1d.chordplugin.v1.RemoveRequest\x1a\x18.chordplugin.v1.Document\x12A\n" +
-	"\x06Verify\x12\x1d.chordplugin.v1.VerifyRequest\x1a\x18.chordplugin.v1.DocumentB9Z7github.com/chord-plugin/chord-plugin/plugin/proto;protob\x06proto3"
+	"\x06Verify\x12\x1d.chordplugin.v1.VerifyRequest\x1a\x18.chordplugin.v1.Document\x12A\n" +
+	"\x05Watch\x12\x1c.chordplugin.v1.WatchRequest\x1a\x1a.chordplugin.v1.WatchReplyB9Z7github.com/chord-plugin/chord-plugin/plugin/proto;protob\x06proto3"
 
 var (
 	file_backend_proto_rawDescOnce sync.Once
@@ -1764,7 +1879,7 @@ func file_backend_proto_rawDescGZIP() []byte {
 	return file_backend_proto_rawDescData
 }
 
-var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_backend_proto_goTypes = []any{
 	(*ConfigureRequest)(nil), // 0: chordplugin.v1.ConfigureRequest
 	(*ConfigureReply)(nil),   // 1: chordplugin.v1.ConfigureReply
@@ -1794,12 +1909,14 @@ var file_backend_proto_goTypes = []any{
 	(*LeaveReply)(nil),       // 25: chordplugin.v1.LeaveReply
 	(*RemoveRequest)(nil),    // 26: chordplugin.v1.RemoveRequest
 	(*VerifyRequest)(nil),    // 27: chordplugin.v1.VerifyRequest
-	(*Document)(nil),         // 28: chordplugin.v1.Document
-	(*Error)(nil),            // 29: chordplugin.v1.Error
-	nil,                      // 30: chordplugin.v1.ConfigureRequest.ConfigEntry
+	(*WatchRequest)(nil),     // 28: chordplugin.v1.WatchRequest
+	(*WatchReply)(nil),       // 29: chordplugin.v1.WatchReply
+	(*Document)(nil),         // 30: chordplugin.v1.Document
+	(*Error)(nil),            // 31: chordplugin.v1.Error
+	nil,                      // 32: chordplugin.v1.ConfigureRequest.ConfigEntry
 }
 var file_backend_proto_depIdxs = []int32{
-	30, // 0: chordplugin.v1.ConfigureRequest.config:type_name -> chordplugin.v1.ConfigureRequest.ConfigEntry
+	32, // 0: chordplugin.v1.ConfigureRequest.config:type_name -> chordplugin.v1.ConfigureRequest.ConfigEntry
 	3,  // 1: chordplugin.v1.ConfigureReply.info:type_name -> chordplugin.v1.InfoReply
 	4,  // 2: chordplugin.v1.ConfigureReply.limits:type_name -> chordplugin.v1.Limits
 	7,  // 3: chordplugin.v1.GetReply.entry:type_name -> chordplugin.v1.Entry
@@ -1822,24 +1939,26 @@ var file_backend_proto_depIdxs = []int32{
 	24, // 20: chordplugin.v1.Backend.Leave:input_type -> chordplugin.v1.LeaveRequest
 	26, // 21: chordplugin.v1.Backend.Remove:input_type -> chordplugin.v1.RemoveRequest
 	27, // 22: chordplugin.v1.Backend.Verify:input_type -> chordplugin.v1.VerifyRequest
-	1,  // 23: chordplugin.v1.Backend.Configure:output_type -> chordplugin.v1.ConfigureReply
-	3,  // 24: chordplugin.v1.Backend.Info:output_type -> chordplugin.v1.InfoReply
-	6,  // 25: chordplugin.v1.Backend.Close:output_type -> chordplugin.v1.CloseReply
-	9,  // 26: chordplugin.v1.Backend.Get:output_type -> chordplugin.v1.GetReply
-	11, // 27: chordplugin.v1.Backend.Put:output_type -> chordplugin.v1.PutReply
-	13, // 28: chordplugin.v1.Backend.Delete:output_type -> chordplugin.v1.DeleteReply
-	16, // 29: chordplugin.v1.Backend.Pop:output_type -> chordplugin.v1.PopReply
-	16, // 30: chordplugin.v1.Backend.PopItem:output_type -> chordplugin.v1.PopReply
-	18, // 31: chordplugin.v1.Backend.List:output_type -> chordplugin.v1.ListChunk
-	28, // 32: chordplugin.v1.Backend.Status:output_type -> chordplugin.v1.Document
-	28, // 33: chordplugin.v1.Backend.Members:output_type -> chordplugin.v1.Document
-	28, // 34: chordplugin.v1.Backend.Ring:output_type -> chordplugin.v1.Document
-	28, // 35: chordplugin.v1.Backend.Locate:output_type -> chordplugin.v1.Document
-	25, // 36: chordplugin.v1.Backend.Leave:output_type -> chordplugin.v1.LeaveReply
-	28, // 37: chordplugin.v1.Backend.Remove:output_type -> chordplugin.v1.Document
-	28, // 38: chordplugin.v1.Backend.Verify:output_type -> chordplugin.v1.Document
-	23, // [23:39] is the sub-list for method output_type
-	7,  // [7:23] is the sub-list for method input_type
+	28, // 23: chordplugin.v1.Backend.Watch:input_type -> chordplugin.v1.WatchRequest
+	1,  // 24: chordplugin.v1.Backend.Configure:output_type -> chordplugin.v1.ConfigureReply
+	3,  // 25: chordplugin.v1.Backend.Info:output_type -> chordplugin.v1.InfoReply
+	6,  // 26: chordplugin.v1.Backend.Close:output_type -> chordplugin.v1.CloseReply
+	9,  // 27: chordplugin.v1.Backend.Get:output_type -> chordplugin.v1.GetReply
+	11, // 28: chordplugin.v1.Backend.Put:output_type -> chordplugin.v1.PutReply
+	13, // 29: chordplugin.v1.Backend.Delete:output_type -> chordplugin.v1.DeleteReply
+	16, // 30: chordplugin.v1.Backend.Pop:output_type -> chordplugin.v1.PopReply
+	16, // 31: chordplugin.v1.Backend.PopItem:output_type -> chordplugin.v1.PopReply
+	18, // 32: chordplugin.v1.Backend.List:output_type -> chordplugin.v1.ListChunk
+	30, // 33: chordplugin.v1.Backend.Status:output_type -> chordplugin.v1.Document
+	30, // 34: chordplugin.v1.Backend.Members:output_type -> chordplugin.v1.Document
+	30, // 35: chordplugin.v1.Backend.Ring:output_type -> chordplugin.v1.Document
+	30, // 36: chordplugin.v1.Backend.Locate:output_type -> chordplugin.v1.Document
+	25, // 37: chordplugin.v1.Backend.Leave:output_type -> chordplugin.v1.LeaveReply
+	30, // 38: chordplugin.v1.Backend.Remove:output_type -> chordplugin.v1.Document
+	30, // 39: chordplugin.v1.Backend.Verify:output_type -> chordplugin.v1.Document
+	29, // 40: chordplugin.v1.Backend.Watch:output_type -> chordplugin.v1.WatchReply
+	24, // [24:41] is the sub-list for method output_type
+	7,  // [7:24] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1858,7 +1977,7 @@ func file_backend_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backend_proto_rawDesc), len(file_backend_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -71,6 +71,7 @@ const (
 	Backend_Leave_FullMethodName     = "/chordplugin.v1.Backend/Leave"
 	Backend_Remove_FullMethodName    = "/chordplugin.v1.Backend/Remove"
 	Backend_Verify_FullMethodName    = "/chordplugin.v1.Backend/Verify"
+	Backend_Watch_FullMethodName     = "/chordplugin.v1.Backend/Watch"
 )
 
 // BackendClient is the client API for Backend service.
@@ -130,6 +131,12 @@ type BackendClient interface {
 	// Verify compares the copies of a page of keys. It is backend.VerifyPage: an
 	// object.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*Document, error)
+	// Watch waits until the state of a key, or of all keys under a prefix, has
+	// another index than after, and returns that index; it may return for nothing.
+	// See backend.Watcher in github.com/chord-plugin/chord-plugin/backend. It is
+	// answered by a plugin whose Info names the capability "watch"; another one
+	// answers Invalid, or UNIMPLEMENTED where it does not know the call.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (*WatchReply, error)
 }
 
 type backendClient struct {
@@ -309,6 +316,16 @@ func (c *backendClient) Verify(ctx context.Context, in *VerifyRequest, opts ...g
 	return out, nil
 }
 
+func (c *backendClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (*WatchReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WatchReply)
+	err := c.cc.Invoke(ctx, Backend_Watch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BackendServer is the server API for Backend service.
 // All implementations must embed UnimplementedBackendServer
 // for forward compatibility.
@@ -366,6 +383,12 @@ type BackendServer interface {
 	// Verify compares the copies of a page of keys. It is backend.VerifyPage: an
 	// object.
 	Verify(context.Context, *VerifyRequest) (*Document, error)
+	// Watch waits until the state of a key, or of all keys under a prefix, has
+	// another index than after, and returns that index; it may return for nothing.
+	// See backend.Watcher in github.com/chord-plugin/chord-plugin/backend. It is
+	// answered by a plugin whose Info names the capability "watch"; another one
+	// answers Invalid, or UNIMPLEMENTED where it does not know the call.
+	Watch(context.Context, *WatchRequest) (*WatchReply, error)
 	mustEmbedUnimplementedBackendServer()
 }
 
@@ -423,6 +446,9 @@ func (UnimplementedBackendServer) Remove(context.Context, *RemoveRequest) (*Docu
 }
 func (UnimplementedBackendServer) Verify(context.Context, *VerifyRequest) (*Document, error) {
 	return nil, status.Error(codes.Unimplemented, "method Verify not implemented")
+}
+func (UnimplementedBackendServer) Watch(context.Context, *WatchRequest) (*WatchReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Watch not implemented")
 }
 func (UnimplementedBackendServer) mustEmbedUnimplementedBackendServer() {}
 func (UnimplementedBackendServer) testEmbeddedByValue()                 {}
@@ -726,6 +752,24 @@ func _Backend_Verify_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Backend_Watch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Watch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Watch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Watch(ctx, req.(*WatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Backend_ServiceDesc is the grpc.ServiceDesc for Backend service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -792,6 +836,10 @@ var Backend_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Verify",
 			Handler:    _Backend_Verify_Handler,
+		},
+		{
+			MethodName: "Watch",
+			Handler:    _Backend_Watch_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

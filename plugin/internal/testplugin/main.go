@@ -38,7 +38,8 @@ var linger atomic.Bool
 
 // open knows these names of the configuration: "max_value_size"; "closed_file",
 // a file to write when the backend is closed; "admin", which announces an
-// operator's interface when it is "true"; "linger", which keeps the process when
+// operator's interface when it is "true"; "blind", which hides what the backend can
+// do beyond backend.Backend when it is "true"; "linger", which keeps the process when
 // it has ended serving, if it is "true"; "open", which makes opening "fail",
 // "wait" or "exit"; "close", which makes closing "fail" or "wait"; "stop", what
 // is done before closing: "pass" passes at once, "fail" fails, "wait" waits until
@@ -63,7 +64,7 @@ func open(ctx context.Context, config map[string]string) (backend.Backend, backe
 				return nil, nil, backend.Errorf(backend.Invalid, "", "stop_timeout is %q and must be a duration", value)
 			}
 			m.stopTimeout = d
-		case "closed_file", "admin", "open", "close", "stop", "stopped_file":
+		case "closed_file", "admin", "blind", "open", "close", "stop", "stopped_file":
 		default:
 			return nil, nil, backend.Errorf(backend.Invalid, "", "there is no setting %q", name)
 		}
@@ -78,6 +79,9 @@ func open(ctx context.Context, config map[string]string) (backend.Backend, backe
 		os.Exit(3)
 	}
 	m.Store = memory.New(limits)
+	if config["blind"] == "true" {
+		return struct{ backend.Backend }{m}, nil, nil
+	}
 	if config["admin"] == "true" {
 		return m, operator{}, nil
 	}

@@ -1,0 +1,382 @@
+package chord
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// state watches until the index is another than after.
+func state(ctx context.Context, w backend.Watcher, q backend.WatchQuery) (uint64, error) {
+	for {
+		index, err := w.Watch(ctx, q)
+		if err != nil || index != q.After {
+			return index, err
+		}
+	}
+}
+
+// TestWatchRounds: among random changes at all members no wake-up is lost, for
+// those who always wait and for those who come back late.
+func TestWatchRounds(t *testing.T) {
+	const (
+		rounds = 10_000
+		most   = 10 * time.Second
+	)
+	nodes := openRing(t, 3)
+	ctx := within(t, 4*limit)
+	rng := rand.New(rand.NewPCG(1, 2))
+	all, err := state(ctx, nodes[0], backend.WatchQuery{Prefix: "r/"})
+	require.NoError(t, err)
+	key := all // of a key that is not there
+	began, done := time.Now(), 0
+	for ; done < rounds && time.Since(began) < most; done++ {
+		name := fmt.Sprint("r/", rng.IntN(4))
+		writer, reader := nodes[rng.IntN(3)], nodes[rng.IntN(3)]
+		type told struct {
+			key, all uint64
+			err      error
+		}
+		woken := make(chan told, 1)
+		look := func() {
+			var is told
+			if is.all, is.err = state(ctx, reader, backend.WatchQuery{Prefix: "r/", After: all}); is.err == nil && name == "r/0" {
+				is.key, is.err = state(ctx, reader, backend.WatchQuery{Key: name, After: key})
+			}
+			woken <- is
+		}
+		early := rng.IntN(2) == 0
+		if early {
+			go look()
+		}
+		var index uint64
+		if e, err := writer.Get(ctx, name, backend.GetOptions{}); err == nil && e != nil && rng.IntN(4) == 0 {
+			require.NoError(t, writer.Delete(ctx, name, backend.DeleteOptions{}))
+		} else {
+			index, err = writer.Put(ctx, name, []byte{byte(done)}, backend.PutOptions{})
+			require.NoError(t, err)
+		}
+		if !early {
+			go look()
+		}
+		is := <-woken
+		require.NoError(t, is.err, "round %d: a change of %q is lost", done, name)
+		require.Greater(t, is.all, all)
+		if all = is.all; name == "r/0" {
+			key = is.key
+		}
+		if index != 0 {
+			require.Equal(t, index, all)
+		}
+	}
+	t.Logf("%d rounds in %v", done, time.Since(began).Round(time.Millisecond))
+	require.Greater(t, done, rounds/20)
+}
+
+// TestWatchThroughChanges: watches see every change while a member dies and while
+// the ring grows and shrinks, and go on at another member.
+func TestWatchThroughChanges(t *testing.T) {
+	nodes := openRing(t, 3)
+	ctx := within(t, 6*limit)
+	indexes := map[backend.WatchQuery]uint64{{Key: "w/k"}: 0, {Prefix: "w/"}: 0, {}: 0}
+	check := func(what string, writer *Node, watchers ...*Node) {
+		t.Helper()
+		for range 20 {
+			var wg sync.WaitGroup
+			for q, index := range indexes {
+				q.After = index
+				for _, n := range watchers {
+					wg.Go(func() {
+						got, err := state(ctx, n, q)
+						if err != nil || got <= index {
+							t.Errorf("%s: %s watches %+v: %d, %v", what, n.cfg.Name, q, got, err)
+						}
+					})
+				}
+			}
+			index, err := writer.Put(ctx, "w/k", []byte(what), backend.PutOptions{})
+			require.NoError(t, err, what)
+			wg.Wait()
+			for q := range indexes {
+				indexes[q] = index
+			}
+		}
+	}
+	check("three members", nodes[0], nodes...)
+	require.NoError(t, nodes[2].Close())
+	check("one is dead", nodes[1], nodes[:2]...)
+	check("watched elsewhere", nodes[1], nodes[0])
+	require.NoError(t, func() error {
+		_, err := nodes[0].Remove(ctx, backend.RemoveRequest{Names: []string{"m2"}})
+		return err
+	}())
+	shaped(t, nodes[:2], "m0", "m1")
+	nodes = append(nodes[:2], join(t, nodes[0], "m3", "m4", "m5")...)
+	shaped(t, nodes, "m0", "m1", "m3", "m4", "m5")
+	check("five members", nodes[3], nodes...)
+
+	stop := make(chan struct{})
+	var writing sync.WaitGroup
+	var last uint64
+	writing.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			index, err := nodes[1].Put(ctx, fmt.Sprint("w/", i%50), nil, backend.PutOptions{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			last = index
+		}
+	})
+	for _, n := range []*Node{nodes[3], nodes[4]} {
+		require.NoError(t, n.Leave(ctx))
+		require.NoError(t, n.Close())
+	}
+	close(stop)
+	writing.Wait()
+	nodes = nodes[:3]
+	shaped(t, nodes, "m0", "m1", "m3")
+	for _, n := range nodes {
+		for after := uint64(0); after != last; {
+			var err error
+			after, err = state(ctx, n, backend.WatchQuery{Prefix: "w/", After: after})
+			require.NoError(t, err)
+		}
+	}
+	indexes = map[backend.WatchQuery]uint64{{Prefix: "w/"}: last, {}: last}
+	check("three members again", nodes[2], nodes...)
+}
+
+// TestWatchForgotten: the index of what was deleted is that of the deletion, for
+// Watch and List alike, until that is forgotten; then it is 1 or that of what
+// is left.
+func TestWatchForgotten(t *testing.T) {
+	nodes := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.forgetAge = 100 * time.Millisecond })
+	ctx := within(t, limit)
+	put(t, nodes[0], "f/a", "v")
+	left, err := state(ctx, nodes[1], backend.WatchQuery{Prefix: "f/"})
+	require.NoError(t, err)
+	put(t, nodes[0], "f/b", "v")
+	put, err := state(ctx, nodes[1], backend.WatchQuery{Key: "f/b"})
+	require.NoError(t, err)
+	require.NoError(t, nodes[2].Delete(ctx, "f/b", backend.DeleteOptions{}))
+	gone, err := state(ctx, nodes[1], backend.WatchQuery{Key: "f/b", After: put})
+	require.NoError(t, err)
+	if gone != 1 { // else it is forgotten already
+		require.Greater(t, gone, put)
+		gone, err = state(ctx, nodes[1], backend.WatchQuery{Key: "f/b", After: gone})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, gone)
+	}
+	eventually(t, func() bool {
+		index, err := nodes[1].Watch(ctx, backend.WatchQuery{Prefix: "f/"})
+		require.NoError(t, err)
+		page, err := nodes[1].List(ctx, backend.ListQuery{Prefix: "f/"})
+		require.NoError(t, err)
+		return index == left && page.Index == left
+	}, "the index of the prefix is still that of the deletion")
+}
+
+// TestManyWatches: idle watches cost little memory and no processor.
+func TestManyWatches(t *testing.T) {
+	const (
+		watches   = 10_000
+		mostBytes = 100 << 20
+		pause     = time.Second
+		mostBusy  = pause / 2
+	)
+	nodes := openRing(t, 1)
+	n := nodes[0]
+	before := inUse()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range watches {
+		q := backend.WatchQuery{Key: fmt.Sprint("many/", i/2), After: 1}
+		if i%2 == 1 {
+			q = backend.WatchQuery{Prefix: fmt.Sprintf("many/%d/", i/2), After: 1}
+		}
+		wg.Go(func() {
+			index, err := state(ctx, n, q)
+			if backend.CodeOf(err) != backend.NoQuorum {
+				t.Errorf("%+v: %d, %v", q, index, err)
+			}
+		})
+	}
+	eventually(t, func() bool {
+		n.watching.mu.Lock()
+		defer n.watching.mu.Unlock()
+		for _, x := range n.watching.watched {
+			if x.read == 0 || x.queued || x.busy {
+				return false
+			}
+		}
+		return n.watching.watches == watches
+	}, "not all wait")
+	used := inUse() - before
+	t.Logf("%d watches take %d MiB", watches, used>>20)
+	require.Less(t, used, int64(mostBytes))
+
+	busy := processorTime()
+	<-time.After(pause)
+	busy = processorTime() - busy
+	t.Logf("they and an idle member take %v of the processor in %v", busy, pause)
+	require.Less(t, busy, mostBusy)
+	cancel()
+	wg.Wait()
+	require.Zero(t, n.watching.watches)
+}
+
+// inUse returns the bytes of heap and stacks.
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// processorTime returns what this process has used.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestFeed: a member names what became durable, and says so when it cannot tell.
+func TestFeed(t *testing.T) {
+	n := openRing(t, 1)[0]
+	ctx := within(t, limit)
+	begin, err := n.onFeed(ctx, &feedRequest{Begin: true})
+	require.NoError(t, err)
+	put(t, n, "other", "v")
+	put(t, n, "x/1", "v")
+	told, err := n.onFeed(ctx, &feedRequest{Since: begin.Counter, Prefixes: []string{"x/", "y"}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"x/1"}, told.Keys)
+	require.Equal(t, begin.Counter+2, told.Counter)
+
+	later := make(chan *feedReply, 1)
+	go func() {
+		reply, _ := n.onFeed(ctx, &feedRequest{Since: told.Counter, Prefixes: []string{"x/"}})
+		later <- reply
+	}()
+	put(t, n, "y", "v")
+	put(t, n, "x/2", "v")
+	told = <-later
+	require.Equal(t, []string{"x/2"}, told.Keys)
+
+	for _, since := range []uint64{0, told.Counter + 1} { // of an earlier boot; of a later one
+		told, err = n.onFeed(ctx, &feedRequest{Since: since})
+		require.NoError(t, err)
+		require.True(t, told.Lost)
+	}
+	for i := range feedKeys + 1 {
+		put(t, n, fmt.Sprint("crowd/", i), "")
+	}
+	told, err = n.onFeed(ctx, &feedRequest{Since: begin.Counter, Prefixes: []string{"crowd/"}})
+	require.NoError(t, err)
+	require.True(t, told.Lost)
+	_, err = n.onFeed(ctx, &feedRequest{Since: begin.Counter, Prefixes: make([]string, feedPrefixes+1)})
+	require.Error(t, err)
+}
+
+// TestTakeReading: what is read makes the index, and a change that does not is
+// met.
+func TestTakeReading(t *testing.T) {
+	keys := func(stamps ...uint64) map[uint64]uint64 {
+		m := map[uint64]uint64{}
+		for i, s := range stamps {
+			if s != 0 {
+				m[uint64(i)] = s
+			}
+		}
+		return m
+	}
+	x := &watched{watchName: watchName{"p", true}}
+	for _, step := range []struct {
+		name    string
+		r       reading
+		changed bool
+		index   uint64
+		belated uint64
+	}{
+		{"first", reading{whole: true, index: 20, stamp: keys(10, 20)}, true, 20, 0},
+		{"the same", reading{whole: true, index: 20, stamp: keys(10, 20)}, false, 20, 0},
+		{"told again", reading{index: 10, stamp: keys(10)}, false, 20, 0},
+		{"newer", reading{index: 30, stamp: keys(30)}, true, 30, 0},
+		{"below", reading{index: 25, stamp: keys(30, 25)}, true, 30, 1},
+		{"below, of the whole", reading{whole: true, index: 30, stamp: keys(30, 25, 27)}, true, 30, 2},
+		{"one is gone, of the whole", reading{whole: true, index: 30, stamp: keys(30, 25)}, true, 30, 3},
+		{"the newest is forgotten", reading{index: 1, stamp: map[uint64]uint64{0: 0}}, true, 25, 3},
+		{"all is forgotten", reading{whole: true, index: 1, stamp: keys()}, true, 1, 3},
+		{"too many to know", reading{whole: true, index: 40, some: true, stamp: keys()}, true, 40, 3},
+		{"one of them", reading{index: 35, stamp: keys(35)}, true, 40, 4},
+		{"that one again", reading{index: 35, stamp: keys(35)}, false, 40, 4},
+	} {
+		require.Equal(t, step.changed, x.take(&step.r), step.name)
+		require.Equal(t, step.index, x.index, step.name)
+		require.Equal(t, step.belated, x.belated, step.name)
+	}
+}
+
+// TestWatchBelated: who waits is told of a change with a lower stamp at once, who
+// comes later soon.
+func TestWatchBelated(t *testing.T) {
+	n := openRing(t, 1)[0]
+	ctx := within(t, limit)
+	put(t, n, "b/1", "v")
+	index, err := state(ctx, n, backend.WatchQuery{Prefix: "b/"})
+	require.NoError(t, err)
+	q := backend.WatchQuery{Prefix: "b/", After: index}
+	x := n.watching.watched[watchName{"b/", true}]
+	meet := func() {
+		n.watching.mu.Lock()
+		defer n.watching.mu.Unlock()
+		x.take(&reading{index: 5, stamp: map[uint64]uint64{rand.Uint64(): 5}})
+		close(x.moved)
+		x.moved = make(chan struct{})
+	}
+	told := make(chan uint64, 1)
+	go func() {
+		got, _ := n.Watch(ctx, q)
+		told <- got
+	}()
+	eventually(t, func() bool {
+		n.watching.mu.Lock()
+		defer n.watching.mu.Unlock()
+		return x.watchers == 1
+	}, "it does not wait")
+	meet()
+	require.Equal(t, index, <-told)
+	got, err := n.Watch(ctx, q)
+	require.NoError(t, err)
+	require.Equal(t, index, got)
+}
+
+// TestRefuseUnsupported: options that would be ignored are refused.
+func TestRefuseUnsupported(t *testing.T) {
+	n := openRing(t, 1)[0]
+	fence := backend.Fence{Key: "l", Token: 1}
+	_, err := n.Put(t.Context(), "k", nil, backend.PutOptions{Fence: fence})
+	require.Equal(t, backend.Invalid, backend.CodeOf(err))
+	_, err = n.Put(t.Context(), "k", nil, backend.PutOptions{ExpiresAfter: time.Hour})
+	require.Equal(t, backend.Invalid, backend.CodeOf(err))
+	err = n.Delete(t.Context(), "k", backend.DeleteOptions{Fence: fence})
+	require.Equal(t, backend.Invalid, backend.CodeOf(err))
+	require.Empty(t, get(t, n, "k"))
+}
