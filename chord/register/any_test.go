@@ -31,6 +31,7 @@ func anyValue(t *rapid.T) Value {
 	}
 	if rapid.Bool().Draw(t, "more") {
 		v.Holding, v.Expires, v.Intent = anyHolding(t), time.Duration(rapid.Int64Min(0).Draw(t, "expires")), anyIntent(t)
+		v.Tag = anyFence(t)
 	}
 	at := Ballot{Time: MaxTime}
 	for range rapid.IntRange(0, maxEncodedLineage).Draw(t, "lineage") {
@@ -46,7 +47,7 @@ func anyValue(t *rapid.T) Value {
 func anyCell(t *rapid.T) Cell { return Cell{Accepted: anyBallot(t), Value: anyValue(t)} }
 
 func anyChange(t *rapid.T) Change {
-	c := Change{Kind: Kind(rapid.IntRange(int(Identity), int(Abort)).Draw(t, "change")), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags")}
+	c := Change{Kind: Kind(rapid.IntRange(int(Identity), int(End)).Draw(t, "change")), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags")}
 	if c.If = rapid.Bool().Draw(t, "if"); c.If {
 		c.Index = anyTime(t)
 	}
@@ -55,6 +56,7 @@ func anyChange(t *rapid.T) Change {
 		c.Tell = rapid.Bool().Draw(t, "tell")
 		c.Take, c.Remove = rapid.Bool().Draw(t, "take"), rapid.Bool().Draw(t, "remove")
 		c.Guard, c.Fresh = rapid.Bool().Draw(t, "guard"), rapid.Bool().Draw(t, "fresh")
+		c.Alive, c.Fence = rapid.StringN(0, 9, 36).Draw(t, "alive"), anyFence(t)
 		c.Txn, c.Over = anyTxn(t), Ended{Txn: anyTxn(t), Committed: rapid.Bool().Draw(t, "committed")}
 	}
 	return c
@@ -65,7 +67,12 @@ func anyTxn(t *rapid.T) TxnID {
 }
 
 func anyHolding(t *rapid.T) Holding {
-	return Holding{Session: rapid.StringN(0, 9, 36).Draw(t, "session"), Holders: rapid.Uint64().Draw(t, "holders"), Token: anyTime(t)}
+	return Holding{Session: rapid.StringN(0, 9, 36).Draw(t, "session"), Holders: rapid.Uint64().Draw(t, "holders"), Token: anyTime(t),
+		Over: rapid.Bool().Draw(t, "over"), Delete: rapid.Bool().Draw(t, "delete")}
+}
+
+func anyFence(t *rapid.T) Fence {
+	return Fence{Key: rapid.StringN(0, 9, 36).Draw(t, "lock"), Token: anyTime(t)}
 }
 
 func anyIntent(t *rapid.T) *Intent {

@@ -15,13 +15,14 @@ import (
 //
 //	version 1
 //	accepted: time, node
-//	flags: bit 0 live, 1 hidden, 2 holding, 3 expires, 4 intent
+//	flags: bit 0 live, 1 hidden, 2 holding, 3 expires, 4 intent, 5 tag
 //	create, host flags
 //	hidden: shown
-//	holding: session (length, bytes), holders, token
+//	holding: session (length, bytes), holders, token; flags: bit 0 over, 1 delete
 //	expires: nanoseconds
 //	intent: start, attempt; flags: bit 0 live, 1 guard, 2 fresh; stamp, host flags,
-//	  session (length, bytes), holders, token, expires, data (length, bytes)
+//	  holding, expires, data (length, bytes)
+//	tag: key (length, bytes), token
 //	lineage: count, then (write time, write node, op time, op node) each
 //	data: the rest
 const cellVersion = 1
@@ -33,6 +34,7 @@ const (
 	cellHolding
 	cellExpires
 	cellIntent
+	cellTag
 	cellFlags = 1<<iota - 1
 )
 
@@ -42,6 +44,13 @@ const (
 	intentGuard
 	intentFresh
 	intentFlags = 1<<iota - 1
+)
+
+// The flags of a holding.
+const (
+	holdingOver = 1 << iota
+	holdingDelete
+	holdingFlags = 1<<iota - 1
 )
 
 // maxEncodedLineage bounds what a decoder believes; a round adds at most
@@ -96,6 +105,9 @@ func appendValue(dst []byte, v *Value) []byte {
 	if v.Intent != nil {
 		flags |= cellIntent
 	}
+	if v.Tag != (Fence{}) {
+		flags |= cellTag
+	}
 	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, v.Create)
 	dst = binary.AppendUvarint(dst, v.Flags)
@@ -110,6 +122,9 @@ func appendValue(dst []byte, v *Value) []byte {
 	}
 	if v.Intent != nil {
 		dst = appendIntent(dst, v.Intent)
+	}
+	if flags&cellTag != 0 {
+		dst = appendFence(dst, v.Tag)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(v.Lineage)))
 	for _, p := range v.Lineage {
@@ -127,7 +142,20 @@ func appendString(dst []byte, s string) []byte {
 func appendHolding(dst []byte, h Holding) []byte {
 	dst = appendString(dst, h.Session)
 	dst = binary.AppendUvarint(dst, h.Holders)
-	return binary.AppendUvarint(dst, h.Token)
+	dst = binary.AppendUvarint(dst, h.Token)
+	var flags byte
+	if h.Over {
+		flags |= holdingOver
+	}
+	if h.Delete {
+		flags |= holdingDelete
+	}
+	return append(dst, flags)
+}
+
+func appendFence(dst []byte, f Fence) []byte {
+	dst = appendString(dst, f.Key)
+	return binary.AppendUvarint(dst, f.Token)
 }
 
 func appendTxn(dst []byte, id TxnID) []byte {
@@ -219,8 +247,16 @@ func (d *decoder) string() string { return string(d.bytes(d.uvarint())) }
 func (d *decoder) duration() time.Duration { return time.Duration(d.uvarint() & (1<<63 - 1)) }
 
 func (d *decoder) holding() Holding {
-	return Holding{Session: d.string(), Holders: d.uvarint(), Token: d.time()}
+	h := Holding{Session: d.string(), Holders: d.uvarint(), Token: d.time()}
+	flags := d.byte()
+	if flags&^holdingFlags != 0 {
+		d.fail(fmt.Errorf("unknown flags %#x of a holding; a newer build wrote this", flags))
+	}
+	h.Over, h.Delete = flags&holdingOver != 0, flags&holdingDelete != 0
+	return h
 }
+
+func (d *decoder) fence() Fence { return Fence{Key: d.string(), Token: d.time()} }
 
 func (d *decoder) txn() TxnID {
 	id := TxnID{Start: d.ballot()}
@@ -272,6 +308,9 @@ func (d *decoder) value() Value {
 	}
 	if flags&cellIntent != 0 {
 		v.Intent = d.intent()
+	}
+	if flags&cellTag != 0 {
+		v.Tag = d.fence()
 	}
 	n := d.uvarint()
 	if n > maxEncodedLineage {

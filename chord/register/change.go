@@ -33,9 +33,16 @@ const (
 	// Abort turns a status that is pending into Aborted by Txn, and answers what it is
 	// then.
 	Abort
+	// Release ends the hold of Holding.Session, which has ended: the key is left
+	// without a holder, or deleted. Where that session holds nothing it does nothing.
+	Release
+	// Renew adds a renewal to a session that lives, and answers what it is then.
+	Renew
+	// End ends a session that lives, and answers what it is then.
+	End
 )
 
-var kindNames = [...]string{Identity: "identity", Put: "put", Delete: "delete", Pop: "pop", Place: "place", Resolve: "resolve", Nudge: "nudge", Commit: "commit", Abort: "abort"}
+var kindNames = [...]string{Identity: "identity", Put: "put", Delete: "delete", Pop: "pop", Place: "place", Resolve: "resolve", Nudge: "nudge", Commit: "commit", Abort: "abort", Release: "release", Renew: "renew", End: "end"}
 
 func (k Kind) String() string {
 	if k >= Identity && int(k) < len(kindNames) {
@@ -68,8 +75,15 @@ type Change struct {
 	// Fresh, Put and Place create the key anew.
 	Remove, Guard, Fresh bool
 	// Over is resolved first, in the same change, where its intent is in the way of a
-	// Put, Delete, Pop or Place.
+	// Put, Delete, Pop, Place or Release.
 	Over Ended
+	// Alive is a session that is known to have lived after the change was begun. A key
+	// that is to be deleted with its holder can only be changed by who knows that the
+	// holder lives: else the change could be taken for one that came before its end,
+	// and be lost with the key.
+	Alive string
+	// Fence is the right to write that the change was made with; zero for none.
+	Fence Fence
 }
 
 // writes reports whether the change could ever change a value, so that sending
@@ -77,7 +91,9 @@ type Change struct {
 func (c *Change) writes() bool { return c.Kind != Identity }
 
 // size is what the change costs a queue, in bytes.
-func (c *Change) size() int { return 64 + len(c.Data) + len(c.Holding.Session) }
+func (c *Change) size() int {
+	return 64 + len(c.Data) + len(c.Holding.Session) + len(c.Alive) + len(c.Fence.Key)
+}
 
 // Apply returns the value after the change, written as w, and what to answer.
 // Without a change it returns cur itself. A value with an intent refuses what
@@ -93,7 +109,9 @@ func (c *Change) Apply(cur Value, w Past) (next Value, changed bool, res Result)
 		return next, changed, Result{Outcome: Done, Index: next.Index()}
 	case Nudge, Commit, Abort:
 		return c.applyStatus(cur, w)
-	case Put, Delete, Pop, Place:
+	case Renew, End:
+		return c.applySession(cur, w)
+	case Put, Delete, Pop, Place, Release:
 	default:
 		panic(fmt.Sprintf("register: apply of %v", c.Kind))
 	}
@@ -103,6 +121,10 @@ func (c *Change) Apply(cur Value, w Past) (next Value, changed bool, res Result)
 		return cur, false, base.placed()
 	case in != nil:
 		return cur, false, Result{Outcome: Held, Index: base.Index(), Value: Value{Intent: &Intent{Txn: in.Txn, Stamp: in.Stamp}}}
+	case c.Kind == Release:
+		return c.release(cur, base, resolved, w)
+	case base.Delete && !base.Over && base.Session != c.Alive:
+		return cur, false, Result{Outcome: Held, Index: base.Index(), Value: Value{Holding: base.Holding}}
 	case c.If && c.Index != base.Index():
 		return cur, false, Result{Outcome: Refused, Index: base.Index()}
 	}
@@ -135,12 +157,42 @@ func (c *Change) Apply(cur Value, w Past) (next Value, changed bool, res Result)
 func (c *Change) content(v *Value) Content {
 	content := Content{Live: true, Data: c.Data, Flags: c.Flags, Holding: c.Holding, Expires: c.Expires}
 	if !c.Take {
-		content.Holding = Holding{}
+		content.Holding = v.past()
 		if v.Live && !c.Fresh {
 			content.Holding = v.Holding
 		}
 	}
 	return content
+}
+
+// past is what a key keeps of a holder whose session has ended when it is deleted
+// or created anew.
+func (v *Value) past() Holding {
+	if !v.Over {
+		return Holding{}
+	}
+	return Holding{Session: v.Session, Over: true}
+}
+
+// release carries out Release on base, which is cur with Over resolved.
+func (c *Change) release(cur, base Value, resolved bool, w Past) (next Value, changed bool, res Result) {
+	switch {
+	case base.Session == "" || base.Session != c.Holding.Session || base.Over:
+		if next = cur; resolved {
+			next, changed = base.hide(w), true
+		}
+		return next, changed, Result{Outcome: Done, Index: next.Index()}
+	case base.Delete:
+		next = Value{}
+	default:
+		next = base
+	}
+	next.Holding = Holding{Session: base.Session, Holders: base.Holders, Over: true}
+	if base.Delete {
+		next.Holders = 0
+	}
+	next.Hidden, next.Shown, next.Lineage = false, 0, cur.extend(w)
+	return next, true, Result{Outcome: Done, Index: next.Index()}
 }
 
 // Leaves returns what hosts would see of a Place of c on top of v, but for the
@@ -173,6 +225,19 @@ func (v Value) placed() Result {
 	return Result{Outcome: Done, Index: applied.Index(), Value: applied.Head()}
 }
 
+func (c *Change) applySession(cur Value, w Past) (next Value, changed bool, res Result) {
+	next = cur
+	switch s, ok := c.turn(&cur); {
+	case c.If && c.Index != cur.Index():
+		return cur, false, Result{Outcome: Refused, Index: cur.Index(), Value: cur}
+	case ok:
+		content := Content{Live: true, Data: AppendSession(nil, &s), Expires: s.Lasts()}
+		next = cur.put(content, false, w.Write.Time, cur.extend(w))
+		changed = true
+	}
+	return next, changed, Result{Outcome: Done, Index: next.Index(), Value: next}
+}
+
 func (c *Change) applyStatus(cur Value, w Past) (next Value, changed bool, res Result) {
 	next = cur
 	if data, ok := c.decide(&cur); ok {
@@ -199,8 +264,8 @@ const (
 	Overloaded
 	// Drifted: owners refuse this node's clock; it had no effect and never will.
 	Drifted
-	// Held: an intent of a transaction was in the way; it had no effect and never
-	// will.
+	// Held: an intent of a transaction was in the way, or a holder of which it must be
+	// known whether it lives; it had no effect and never will.
 	Held
 	// Oversized: a value and an intent together are too large; it had no effect and
 	// never will.
@@ -238,7 +303,8 @@ type Result struct {
 	// Index is the modify index after the operation; with Refused the index found.
 	Index uint64
 	// Value is what a read found and what a Pop took; see also the kinds that say
-	// what they answer. With Held it has the intent, without what that is to leave.
+	// what they answer. With Held it has the intent, without what that is to leave, or
+	// else the holder.
 	Value Value
 	// Answered and Owners say how many owners were heard in the last attempt.
 	Answered, Owners int

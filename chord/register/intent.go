@@ -63,8 +63,15 @@ type Ended struct {
 
 // Holding is what a key that can be held as a lock says of its holder.
 type Holding struct {
-	// Session is the session that holds the key, or empty.
+	// Session is the session that holds the key, or empty. Whether it lives is not
+	// said here; see SessionOf.
 	Session string
+	// Over says that Session has ended and holds nothing any more. It is still named,
+	// also by a tombstone, for its lock delay.
+	Over bool
+	// Delete says that the key is to be deleted when Session ends, rather than
+	// released.
+	Delete bool
 	// Holders counts the holders that the key has had since it was created.
 	Holders uint64
 	// Token is the timestamp of the change by which Session took the key; 0 without
@@ -109,13 +116,13 @@ const MaxCellData = 16 << 20
 // when v was created.
 func (v Value) put(c Content, fresh bool, at uint64, lineage []Past) Value {
 	if !c.Live {
-		return Value{Lineage: lineage}
+		return Value{Holding: v.past(), Lineage: lineage}
 	}
 	next := Value{Live: true, Data: c.Data, Flags: c.Flags, Holding: c.Holding, Expires: c.Expires, Create: at, Lineage: lineage}
 	if v.Live && !fresh {
 		next.Create = v.Create
 	}
-	if c.Session != "" && c.Token == 0 {
+	if c.Session != "" && !c.Over && c.Token == 0 {
 		next.Token = at
 	}
 	return next

@@ -165,7 +165,7 @@ const (
 func appendChange(dst []byte, c *Change) []byte {
 	kind := byte(c.Kind)
 	flags := c.flags()
-	more := flags != 0 || c.Expires != 0 || c.Holding != (Holding{}) || !c.Txn.IsZero() || !c.Over.Txn.IsZero()
+	more := flags != 0 || c.Expires != 0 || c.Holding != (Holding{}) || !c.Txn.IsZero() || !c.Over.Txn.IsZero() || c.Alive != "" || c.Fence != (Fence{})
 	if more {
 		kind |= changeMore
 	}
@@ -179,6 +179,8 @@ func appendChange(dst []byte, c *Change) []byte {
 		dst = appendHolding(dst, c.Holding)
 		dst = appendTxn(dst, c.Txn)
 		dst = appendTxn(dst, c.Over.Txn)
+		dst = appendString(dst, c.Alive)
+		dst = appendFence(dst, c.Fence)
 	}
 	return append(dst, c.Data...)
 }
@@ -195,7 +197,7 @@ func (c *Change) flags() (flags byte) {
 func (d *decoder) change() Change {
 	kind := d.byte()
 	c := Change{Kind: Kind(kind &^ changeMore), Flags: d.uvarint(), If: d.bool(), Index: d.time()}
-	if c.Kind < Identity || c.Kind > Abort {
+	if c.Kind < Identity || c.Kind > End {
 		d.fail(fmt.Errorf("unknown change %d; a newer build sent this", c.Kind))
 	}
 	if kind&changeMore != 0 {
@@ -209,6 +211,8 @@ func (d *decoder) change() Change {
 		c.Holding = d.holding()
 		c.Txn = d.txn()
 		c.Over = Ended{Txn: d.txn(), Committed: flags&changeCommitted != 0}
+		c.Alive = d.string()
+		c.Fence = d.fence()
 	}
 	if d.err == nil && len(d.b) > 0 {
 		c.Data = d.b[:len(d.b):len(d.b)]

@@ -35,8 +35,8 @@ func TestDecodeMessageRefuses(t *testing.T) {
 		enc[len(enc)-1] = b
 		return enc
 	}
-	forward := AppendMessage(nil, &Message{Kind: MsgForward, Change: Change{Kind: Abort}})
-	forward[bytes.LastIndexByte(forward, byte(Abort))] = byte(Abort) + 1
+	forward := AppendMessage(nil, &Message{Kind: MsgForward, Change: Change{Kind: End}})
+	forward[bytes.LastIndexByte(forward, byte(End))] = byte(End) + 1
 	result := AppendMessage(nil, &Message{Kind: MsgResult, Result: Result{Outcome: Oversized}})
 	result[bytes.LastIndexByte(result, byte(Oversized))] = byte(Oversized) + 1
 	tests := []struct {
@@ -49,7 +49,7 @@ func TestDecodeMessageRefuses(t *testing.T) {
 		{"a key longer than the message", []byte{1, 1, 200, 1}, "it ends too early"},
 		{"a time of 54 bits", AppendMessage(nil, &Message{Kind: MsgStale, Time: MaxTime + 1}), "has more than 53 bits"},
 		{"a truth value of 2", last(Message{Kind: MsgExpired}, 2), "2 is no truth value"},
-		{"an unknown change", forward, "unknown change 10; a newer build sent this"},
+		{"an unknown change", forward, "unknown change 13; a newer build sent this"},
 		{"an unknown outcome", result, "unknown outcome 9; a newer build sent this"},
 	}
 	for _, tt := range tests {

@@ -175,7 +175,7 @@ func (o *op) resultOf(at Ballot) Result {
 		}
 	}
 	switch o.change.Kind {
-	case Pop, Place, Nudge, Commit, Abort:
+	case Pop, Place, Nudge, Commit, Abort, Renew, End:
 		return Result{Outcome: Unknown} // done, but what it answers is not known here
 	}
 	return Result{Outcome: Done, Index: at.Time}

@@ -42,6 +42,8 @@ type Value struct {
 	Shown  uint64
 	// Intent is what a transaction means to put here, or nil.
 	Intent *Intent
+	// Tag is the fence that the last write was made with; zero for none.
+	Tag Fence
 	// Lineage lists this value's own write first, then the writes it was built
 	// on, newest first, strictly descending in Write. It is empty only where
 	// nothing was ever written. An identity round keeps it.
