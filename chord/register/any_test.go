@@ -24,14 +24,24 @@ func anyData(t *rapid.T) []byte {
 	return b
 }
 
+// anyValue draws a value, with tags or without.
 func anyValue(t *rapid.T) Value {
+	v := plainValue(t)
+	for range rapid.IntRange(0, MaxTags).Draw(t, "tags") {
+		v.Tags = append(v.Tags, Tag{Fence: anyFence(t), Pass: anyAttempt(t)})
+		v.Undo = &Cell{Accepted: anyBallot(t), Value: plainValue(t)}
+	}
+	return v
+}
+
+func plainValue(t *rapid.T) Value {
 	v := Value{Live: rapid.Bool().Draw(t, "live"), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags"), Create: anyTime(t)}
 	if v.Hidden = rapid.Bool().Draw(t, "hidden"); v.Hidden {
 		v.Shown = anyTime(t)
 	}
 	if rapid.Bool().Draw(t, "more") {
 		v.Holding, v.Expires, v.Intent = anyHolding(t), time.Duration(rapid.Int64Min(0).Draw(t, "expires")), anyIntent(t)
-		v.Tag = anyFence(t)
+		v.WasTagged = rapid.Bool().Draw(t, "was tagged")
 	}
 	at := Ballot{Time: MaxTime}
 	for range rapid.IntRange(0, maxEncodedLineage).Draw(t, "lineage") {
@@ -56,7 +66,10 @@ func anyChange(t *rapid.T) Change {
 		c.Tell = rapid.Bool().Draw(t, "tell")
 		c.Take, c.Remove = rapid.Bool().Draw(t, "take"), rapid.Bool().Draw(t, "remove")
 		c.Guard, c.Fresh = rapid.Bool().Draw(t, "guard"), rapid.Bool().Draw(t, "fresh")
-		c.Alive, c.Fence = rapid.StringN(0, 9, 36).Draw(t, "alive"), anyFence(t)
+		c.Alive = rapid.StringN(0, 9, 36).Draw(t, "alive")
+		for range rapid.IntRange(0, MaxTags).Draw(t, "fences") {
+			c.Fences = append(c.Fences, anyFence(t))
+		}
 		c.Txn, c.Over = anyTxn(t), Ended{Txn: anyTxn(t), Committed: rapid.Bool().Draw(t, "committed")}
 	}
 	return c
@@ -72,7 +85,29 @@ func anyHolding(t *rapid.T) Holding {
 }
 
 func anyFence(t *rapid.T) Fence {
-	return Fence{Key: rapid.StringN(0, 9, 36).Draw(t, "lock"), Token: anyTime(t)}
+	return Fence{Key: rapid.StringN(1, 9, 36).Draw(t, "lock"), Token: max(anyTime(t), 1)}
+}
+
+func anyAttempt(t *rapid.T) Attempt {
+	return Attempt{Token: anyTime(t), Number: rapid.Uint64().Draw(t, "number")}
+}
+
+func anyEntry(t *rapid.T) FenceEntry {
+	e := FenceEntry{Key: anyFence(t).Key, Try: anyAttempt(t), Sealed: anyAttempt(t)}
+	if e.Try == (Attempt{}) {
+		e.Try.Token = 1
+	}
+	for range rapid.IntRange(0, 9).Draw(t, "by") {
+		e.By = append(e.By, ring.Node(rapid.Uint64().Draw(t, "node")))
+	}
+	return e
+}
+
+func anyEntries(t *rapid.T) (entries []FenceEntry) {
+	for range rapid.IntRange(0, MaxTags).Draw(t, "entries") {
+		entries = append(entries, anyEntry(t))
+	}
+	return entries
 }
 
 func anyIntent(t *rapid.T) *Intent {
@@ -93,15 +128,18 @@ func anyMessage(t *rapid.T) Message {
 		Round: rapid.Uint64().Draw(t, "round"), Time: anyTime(t),
 	}
 	switch m.Kind {
-	case MsgPrepare, MsgRefuse:
+	case MsgPrepare:
 		m.Ballot = anyBallot(t)
+	case MsgRefuse:
+		m.Ballot, m.Fences = anyBallot(t), anyEntries(t)
 	case MsgAccepted:
 		m.Ballot, m.Next = anyBallot(t), anyBallot(t)
 	case MsgPromise:
 		m.Ballot, m.Cell = anyBallot(t), anyCell(t)
 		if m.Cell.IsZero() || rapid.Bool().Draw(t, "empty") {
-			m.Cell, m.Forgot = Cell{}, anyBallot(t)
+			m.Cell = Cell{}
 		}
+		m.Forgot, m.Fences = anyBallot(t), anyEntries(t)
 	case MsgAccept:
 		m.Next, m.Cell = anyBallot(t), anyCell(t)
 		m.Ballot = m.Cell.Accepted
@@ -117,7 +155,7 @@ func anyMessage(t *rapid.T) Message {
 		m.Timeout = time.Duration(rapid.Int64Min(0).Draw(t, "timeout"))
 	case MsgResult:
 		m.Result = Result{
-			Outcome: Outcome(rapid.IntRange(int(Done), int(Oversized)).Draw(t, "outcome")), Index: anyTime(t), Value: anyValue(t),
+			Outcome: Outcome(rapid.IntRange(int(Done), int(Fenced)).Draw(t, "outcome")), Index: anyTime(t), Value: anyValue(t),
 			Answered: rapid.IntRange(0, 255).Draw(t, "answered"), Owners: rapid.IntRange(0, 255).Draw(t, "owners"),
 		}
 	case MsgExpired:

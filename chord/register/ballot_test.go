@@ -44,7 +44,7 @@ func TestNames(t *testing.T) {
 		{Identity.String(), "identity"}, {Put.String(), "put"}, {Delete.String(), "delete"}, {Pop.String(), "pop"}, {Place.String(), "place"}, {Resolve.String(), "resolve"},
 		{Nudge.String(), "nudge"}, {Commit.String(), "commit"}, {Abort.String(), "abort"}, {Kind(0).String(), "kind 0"}, {Release.String(), "release"}, {Renew.String(), "renew"}, {End.String(), "end"}, {Kind(13).String(), "kind 13"},
 		{Done.String(), "done"}, {Refused.String(), "refused"}, {NoQuorum.String(), "no quorum"}, {Unknown.String(), "unknown"},
-		{Overloaded.String(), "overloaded"}, {Drifted.String(), "drifted"}, {Held.String(), "held"}, {Oversized.String(), "oversized"},
+		{Overloaded.String(), "overloaded"}, {Drifted.String(), "drifted"}, {Held.String(), "held"}, {Oversized.String(), "oversized"}, {Fenced.String(), "fenced"},
 		{Absent.String(), "absent"}, {Pending.String(), "pending"}, {Committed.String(), "committed"}, {Aborted.String(), "aborted"}, {State(9).String(), "state 9"}, {Outcome(0).String(), "outcome 0"},
 	} {
 		if tt.got != tt.want {

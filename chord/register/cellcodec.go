@@ -15,14 +15,16 @@ import (
 //
 //	version 1
 //	accepted: time, node
-//	flags: bit 0 live, 1 hidden, 2 holding, 3 expires, 4 intent, 5 tag
+//	flags: bit 0 live, 1 hidden, 2 holding, 3 expires, 4 intent, 5 tags,
+//	  6 was tagged
 //	create, host flags
 //	hidden: shown
 //	holding: session (length, bytes), holders, token; flags: bit 0 over, 1 delete
 //	expires: nanoseconds
 //	intent: start, attempt; flags: bit 0 live, 1 guard, 2 fresh; stamp, host flags,
 //	  holding, expires, data (length, bytes)
-//	tag: key (length, bytes), token
+//	tags: count, then (key (length, bytes), token, token and number of the pass)
+//	  each; undo: length, accepted, and a value without tags
 //	lineage: count, then (write time, write node, op time, op node) each
 //	data: the rest
 const cellVersion = 1
@@ -34,7 +36,8 @@ const (
 	cellHolding
 	cellExpires
 	cellIntent
-	cellTag
+	cellTags
+	cellWasTagged
 	cellFlags = 1<<iota - 1
 )
 
@@ -105,8 +108,11 @@ func appendValue(dst []byte, v *Value) []byte {
 	if v.Intent != nil {
 		flags |= cellIntent
 	}
-	if v.Tag != (Fence{}) {
-		flags |= cellTag
+	if len(v.Tags) > 0 {
+		flags |= cellTags
+	}
+	if v.WasTagged {
+		flags |= cellWasTagged
 	}
 	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, v.Create)
@@ -123,8 +129,8 @@ func appendValue(dst []byte, v *Value) []byte {
 	if v.Intent != nil {
 		dst = appendIntent(dst, v.Intent)
 	}
-	if flags&cellTag != 0 {
-		dst = appendFence(dst, v.Tag)
+	if flags&cellTags != 0 {
+		dst = appendTags(dst, v)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(v.Lineage)))
 	for _, p := range v.Lineage {
@@ -151,11 +157,6 @@ func appendHolding(dst []byte, h Holding) []byte {
 		flags |= holdingDelete
 	}
 	return append(dst, flags)
-}
-
-func appendFence(dst []byte, f Fence) []byte {
-	dst = appendString(dst, f.Key)
-	return binary.AppendUvarint(dst, f.Token)
 }
 
 func appendTxn(dst []byte, id TxnID) []byte {
@@ -188,6 +189,8 @@ func appendIntent(dst []byte, in *Intent) []byte {
 type decoder struct {
 	b   []byte
 	err error
+	// plain: values may not have tags.
+	plain bool
 }
 
 func (d *decoder) fail(err error) {
@@ -256,8 +259,6 @@ func (d *decoder) holding() Holding {
 	return h
 }
 
-func (d *decoder) fence() Fence { return Fence{Key: d.string(), Token: d.time()} }
-
 func (d *decoder) txn() TxnID {
 	id := TxnID{Start: d.ballot()}
 	n := d.uvarint()
@@ -309,8 +310,12 @@ func (d *decoder) value() Value {
 	if flags&cellIntent != 0 {
 		v.Intent = d.intent()
 	}
-	if flags&cellTag != 0 {
-		v.Tag = d.fence()
+	v.WasTagged = flags&cellWasTagged != 0
+	if flags&cellTags != 0 && d.plain {
+		d.fail(errors.New("what a tagged value was made on top of has tags itself"))
+	}
+	if flags&cellTags != 0 {
+		d.tags(&v)
 	}
 	n := d.uvarint()
 	if n > maxEncodedLineage {

@@ -39,14 +39,14 @@ func TestDecodeCellRefuses(t *testing.T) {
 	}
 	twice.Value.Lineage = []Past{{Write: Ballot{3, 1}}, {Write: Ballot{3, 1}}}
 	flags := AppendCell(nil, &c)
-	flags[1+1+8] = 0x41
+	flags[1+1+8] = 0x81
 	for _, tt := range []struct {
 		name string
 		b    []byte
 		want string
 	}{
 		{"a version to come", append([]byte{2}, good[1:]...), "encoding version 2; this build reads version 1"},
-		{"flags to come", flags, "unknown flags 0x41; a newer build wrote this"},
+		{"flags to come", flags, "unknown flags 0x81; a newer build wrote this"},
 		{"a lineage over the limit", AppendCell(nil, &long), "lineage of 83 writes; at most 82 are kept"},
 		{"a lineage out of order", AppendCell(nil, &twice), "its lineage is out of order"},
 	} {

@@ -82,8 +82,9 @@ type Change struct {
 	// holder lives: else the change could be taken for one that came before its end,
 	// and be lost with the key.
 	Alive string
-	// Fence is the right to write that the change was made with; zero for none.
-	Fence Fence
+	// Fences are the rights to write that the change was made with, each of another
+	// lock, at most MaxTags.
+	Fences []Fence
 }
 
 // writes reports whether the change could ever change a value, so that sending
@@ -92,7 +93,11 @@ func (c *Change) writes() bool { return c.Kind != Identity }
 
 // size is what the change costs a queue, in bytes.
 func (c *Change) size() int {
-	return 64 + len(c.Data) + len(c.Holding.Session) + len(c.Alive) + len(c.Fence.Key)
+	n := 64 + len(c.Data) + len(c.Holding.Session) + len(c.Alive)
+	for _, f := range c.Fences {
+		n += len(f.Key)
+	}
+	return n
 }
 
 // Apply returns the value after the change, written as w, and what to answer.
@@ -268,8 +273,11 @@ const (
 	// known whether it lives; it had no effect and never will.
 	Held
 	// Oversized: a value and an intent together are too large; it had no effect and
-	// never will.
+	// never will. With a fence that is the value and the one that it replaces.
 	Oversized
+	// Fenced: a newer fence of a lock is known than the change carries; it had no
+	// effect and never will.
+	Fenced
 )
 
 func (o Outcome) String() string {
@@ -290,6 +298,8 @@ func (o Outcome) String() string {
 		return "held"
 	case Oversized:
 		return "oversized"
+	case Fenced:
+		return "fenced"
 	}
 	return fmt.Sprintf("outcome %d", uint8(o))
 }

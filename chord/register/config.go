@@ -23,6 +23,8 @@ type Config struct {
 	Cells Cells
 	// Mark is what was durable at the last stop; zero for a new member.
 	Mark Mark
+	// Fences is what was durable of the table of fences at the last stop.
+	Fences []FenceEntry
 	// Rand gives the jitter of retries.
 	Rand *rand.Rand
 

@@ -31,6 +31,11 @@ func (s *Shard) Learn(now Now, token uint64, epoch uint64, key string, cell Cell
 	if !ok {
 		return
 	}
+	cell.Value = cell.Value.settled()
+	if s.mustSettle(&have, &cell) {
+		s.rewrite(token, key, 0)
+		return
+	}
 	if have.Accepted.Less(cell.Accepted) {
 		seq = s.keep(key, cell)
 	}

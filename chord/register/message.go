@@ -15,8 +15,8 @@ type MessageKind uint8
 const (
 	// MsgPrepare asks an acceptor to promise Ballot.
 	MsgPrepare MessageKind = 1 + iota
-	// MsgPromise promises Ballot and reports the accepted Cell, or with none
-	// Forgot.
+	// MsgPromise promises Ballot and reports the accepted Cell, with none or a tagged
+	// one Forgot, and Fences that make its tags old.
 	MsgPromise
 	// MsgAccept asks an acceptor to accept Cell, at its ballot, and to promise
 	// Next. It is never repeated and never doubled by the transport, so that a
@@ -25,7 +25,8 @@ const (
 	// MsgAccepted says that the cell at Ballot is durable, and that Next is
 	// promised unless it is zero.
 	MsgAccepted
-	// MsgRefuse refuses a Prepare or an Accept; Ballot is what was promised.
+	// MsgRefuse refuses a Prepare or an Accept; Ballot is what was promised, or Fences
+	// are what makes the value's tags old.
 	MsgRefuse
 	// MsgRead asks for the accepted cell, with Digest for its ballot alone.
 	MsgRead
@@ -80,6 +81,8 @@ type Message struct {
 	// Forgot: nothing that the acceptor once accepted and no longer has was
 	// accepted, or stamped, above it.
 	Forgot Ballot
+	// Fences: see MsgPromise and MsgRefuse.
+	Fences []FenceEntry
 	// Op, Until, Timeout and Change belong to a Forward.
 	Op      OpID
 	Until   uint64
@@ -137,9 +140,28 @@ type Ready struct {
 	// Newer names nodes that work by a newer configuration than this shard, which
 	// should be given it.
 	Newer []ring.Node
+	// Learned are entries of fences that came with messages and were new to this shard.
+	// They should be given to the node's other shards, and made durable.
+	Learned []FenceEntry
+	// Unsealed names locks whose fence stands in the way of an operation until it is
+	// sealed; the node should see to that. The operation tries again by itself.
+	Unsealed []string
+	// Refused are the Accepts that were refused because of a fence.
+	Refused []Refusal
+}
+
+// Refusal says that the write of a former holder was refused.
+type Refusal struct {
+	// Key is the key written, From the node that proposed it, Fence what it carried,
+	// and InForce the token that is newer.
+	Key     string
+	From    ring.Node
+	Fence   Fence
+	InForce uint64
 }
 
 // Empty reports whether there is nothing to do.
 func (r *Ready) Empty() bool {
-	return len(r.Writes) == 0 && len(r.Messages) == 0 && len(r.Results) == 0 && len(r.Newer) == 0
+	return len(r.Writes) == 0 && len(r.Messages) == 0 && len(r.Results) == 0 && len(r.Newer) == 0 &&
+		len(r.Learned) == 0 && len(r.Unsealed) == 0 && len(r.Refused) == 0
 }

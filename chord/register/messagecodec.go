@@ -19,17 +19,19 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	dst = binary.AppendUvarint(dst, m.Round)
 	dst = binary.AppendUvarint(dst, m.Time)
 	switch m.Kind {
-	case MsgPrepare, MsgRefuse:
+	case MsgPrepare:
 		dst = appendBallot(dst, m.Ballot)
+	case MsgRefuse:
+		dst = appendBallot(dst, m.Ballot)
+		dst = appendEntries(dst, m.Fences)
 	case MsgAccepted:
 		dst = appendBallot(dst, m.Ballot)
 		dst = appendBallot(dst, m.Next)
 	case MsgPromise:
 		dst = appendBallot(dst, m.Ballot)
 		dst = appendBallot(dst, m.Cell.Accepted)
-		if m.Cell.IsZero() {
-			dst = appendBallot(dst, m.Forgot)
-		}
+		dst = appendBallot(dst, m.Forgot)
+		dst = appendEntries(dst, m.Fences)
 		dst = appendValue(dst, &m.Cell.Value)
 	case MsgAccept:
 		dst = appendBallot(dst, m.Next)
@@ -76,16 +78,19 @@ func DecodeMessage(b []byte) (Message, error) {
 	m.Round = d.uvarint()
 	m.Time = d.time()
 	switch m.Kind {
-	case MsgPrepare, MsgRefuse:
+	case MsgPrepare:
 		m.Ballot = d.ballot()
+	case MsgRefuse:
+		m.Ballot = d.ballot()
+		m.Fences = d.entries()
 	case MsgAccepted:
 		m.Ballot = d.ballot()
 		m.Next = d.ballot()
 	case MsgPromise:
 		m.Ballot = d.ballot()
-		if m.Cell.Accepted = d.ballot(); m.Cell.IsZero() {
-			m.Forgot = d.ballot()
-		}
+		m.Cell.Accepted = d.ballot()
+		m.Forgot = d.ballot()
+		m.Fences = d.entries()
 		m.Cell.Value = d.value()
 	case MsgAccept:
 		m.Next = d.ballot()
@@ -110,7 +115,7 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Result.Answered = int(d.byte())
 		m.Result.Owners = int(d.byte())
 		m.Result.Value = d.value()
-		if o := m.Result.Outcome; o < Done || o > Oversized {
+		if o := m.Result.Outcome; o < Done || o > Fenced {
 			d.fail(fmt.Errorf("unknown outcome %d; a newer build sent this", o))
 		}
 	case MsgExpired:
@@ -165,7 +170,7 @@ const (
 func appendChange(dst []byte, c *Change) []byte {
 	kind := byte(c.Kind)
 	flags := c.flags()
-	more := flags != 0 || c.Expires != 0 || c.Holding != (Holding{}) || !c.Txn.IsZero() || !c.Over.Txn.IsZero() || c.Alive != "" || c.Fence != (Fence{})
+	more := flags != 0 || c.Expires != 0 || c.Holding != (Holding{}) || !c.Txn.IsZero() || !c.Over.Txn.IsZero() || c.Alive != "" || len(c.Fences) > 0
 	if more {
 		kind |= changeMore
 	}
@@ -180,7 +185,10 @@ func appendChange(dst []byte, c *Change) []byte {
 		dst = appendTxn(dst, c.Txn)
 		dst = appendTxn(dst, c.Over.Txn)
 		dst = appendString(dst, c.Alive)
-		dst = appendFence(dst, c.Fence)
+		dst = append(dst, byte(len(c.Fences)))
+		for _, f := range c.Fences {
+			dst = appendFence(dst, f)
+		}
 	}
 	return append(dst, c.Data...)
 }
@@ -212,7 +220,7 @@ func (d *decoder) change() Change {
 		c.Txn = d.txn()
 		c.Over = Ended{Txn: d.txn(), Committed: flags&changeCommitted != 0}
 		c.Alive = d.string()
-		c.Fence = d.fence()
+		c.Fences = d.fences()
 	}
 	if d.err == nil && len(d.b) > 0 {
 		c.Data = d.b[:len(d.b):len(d.b)]

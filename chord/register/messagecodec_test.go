@@ -37,8 +37,8 @@ func TestDecodeMessageRefuses(t *testing.T) {
 	}
 	forward := AppendMessage(nil, &Message{Kind: MsgForward, Change: Change{Kind: End}})
 	forward[bytes.LastIndexByte(forward, byte(End))] = byte(End) + 1
-	result := AppendMessage(nil, &Message{Kind: MsgResult, Result: Result{Outcome: Oversized}})
-	result[bytes.LastIndexByte(result, byte(Oversized))] = byte(Oversized) + 1
+	result := AppendMessage(nil, &Message{Kind: MsgResult, Result: Result{Outcome: Fenced}})
+	result[bytes.LastIndexByte(result, byte(Fenced))] = byte(Fenced) + 1
 	tests := []struct {
 		name string
 		b    []byte
@@ -50,7 +50,7 @@ func TestDecodeMessageRefuses(t *testing.T) {
 		{"a time of 54 bits", AppendMessage(nil, &Message{Kind: MsgStale, Time: MaxTime + 1}), "has more than 53 bits"},
 		{"a truth value of 2", last(Message{Kind: MsgExpired}, 2), "2 is no truth value"},
 		{"an unknown change", forward, "unknown change 13; a newer build sent this"},
-		{"an unknown outcome", result, "unknown outcome 9; a newer build sent this"},
+		{"an unknown outcome", result, "unknown outcome 10; a newer build sent this"},
 	}
 	for _, tt := range tests {
 		if _, err := DecodeMessage(tt.b); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "register: message of ") {

@@ -18,6 +18,8 @@ type op struct {
 	change   Change
 	// force: an identity change that goes through Accept even if a quorum agrees.
 	force bool
+	// settle: see Settle.
+	settle settling
 	// byOld: see SubmitByOld.
 	byOld bool
 	// until bounds the ballots that may carry the operation; 0 is no bound.
@@ -97,7 +99,7 @@ func (s *Shard) name(o *op) {
 // dispatch hands the operation to the first owner that answers, so that changes
 // of one key meet in one queue; or queues it here.
 func (s *Shard) dispatch(o *op) {
-	if o.ended {
+	if o.ended || s.fencedOff(o) {
 		return
 	}
 	if o.force || o.byOld {
@@ -170,6 +172,7 @@ func (s *Shard) finish(o *op, res Result) {
 }
 
 func (s *Shard) answerOp(o *op, res Result) {
+	res.Value = res.Value.answer()
 	if o.origin != 0 {
 		s.send(o.origin, Message{Kind: MsgResult, Key: o.key, Round: o.askRound, Result: res})
 		return

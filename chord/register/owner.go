@@ -55,8 +55,9 @@ func (s *Shard) onPrepare(from ring.Node, m *Message) {
 		return
 	}
 	promise := Message{Kind: MsgPromise, Key: m.Key, Round: m.Round, Ballot: m.Ballot, Cell: cell}
-	if cell.IsZero() {
+	if cell.IsZero() || len(cell.Value.Tags) > 0 {
 		promise.Forgot = s.acceptor.forgot
+		promise.Fences = s.fences.about(&cell.Value)
 	}
 	s.sendAfter(seq, from, promise)
 }
@@ -70,6 +71,11 @@ func (s *Shard) onAccept(from ring.Node, m *Message) {
 		return
 	}
 	b := m.Cell.Accepted
+	if t, by, refused := s.fences.refuses(&m.Cell.Value, from); refused {
+		s.ready.Refused = append(s.ready.Refused, Refusal{Key: m.Key, From: from, Fence: t.Fence, InForce: by.InForce()})
+		s.send(from, Message{Kind: MsgRefuse, Key: m.Key, Round: m.Round, Fences: []FenceEntry{by}})
+		return
+	}
 	next := m.Next
 	if next.Time > s.reserved {
 		// No promise above the durable mark; the proposer can do without.
@@ -99,7 +105,7 @@ func (s *Shard) adopt(key string, cell *Cell) {
 	if !ok || !have.Accepted.Less(cell.Accepted) || cell.Accepted.Less(s.acceptor.promised(key, have.Accepted)) {
 		return
 	}
-	s.keep(key, *cell)
+	s.keep(key, Cell{Accepted: cell.Accepted, Value: cell.Value.settled()})
 }
 
 // keep makes cell what this owner has accepted, once the write is durable.

@@ -59,10 +59,18 @@ func (s *Shard) drop(q *queue) {
 // batch takes the changes for the next round off the queue.
 func (q *queue) batch() []*op {
 	n, size := 0, 0
+	var fences *[]Fence
 	for _, o := range q.ops {
 		size += o.change.size()
 		if n > 0 && size > maxBatchBytes || n == maxBatch {
 			break
+		}
+		if o.change.writes() {
+			if fences == nil {
+				fences = &o.change.Fences
+			} else if !slices.Equal(*fences, o.change.Fences) && holds(ruleBatch) {
+				break // else an innocent change could be dead with another
+			}
 		}
 		n++
 	}
@@ -100,6 +108,9 @@ func (s *Shard) start(q *queue) {
 		return
 	}
 	s.expire(q, last-1)
+	for _, o := range slices.Clone(q.ops) {
+		s.fencedOff(o)
+	}
 	if len(q.ops) == 0 {
 		s.drop(q)
 		return
@@ -152,6 +163,12 @@ func (s *Shard) won(r *round) {
 	q := r.queue
 	s.endRound(r)
 	q.careful, q.tries = false, 0
+	if r.settling {
+		q.ops = append(slices.DeleteFunc(r.ops, func(o *op) bool { return o.ended }), q.ops...)
+		s.queues[q.name] = q
+		s.start(q)
+		return
+	}
 	for i, o := range r.ops {
 		res := r.results[i]
 		res.Answered, res.Owners = r.heard()
@@ -213,4 +230,14 @@ func (s *Shard) endRound(r *round) {
 	s.timers.stop(&r.timer)
 	delete(s.rounds, r.number)
 	r.queue.round = nil
+}
+
+// fencedOff answers an operation that a newer fence is known of than it carries,
+// unless it may have been sent: then a round must tell.
+func (s *Shard) fencedOff(o *op) bool {
+	if _, old := s.fences.outdated(o.change.Fences); !old || o.doubt || o.ended {
+		return false
+	}
+	s.finish(o, Result{Outcome: Fenced})
+	return true
 }

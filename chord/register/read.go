@@ -176,7 +176,7 @@ func (s *Shard) answerRead(r *read, c *Cell) {
 		s.adopt(r.key, c)
 	}
 	s.answerCaller(Result{
-		Token: r.token, Outcome: Done, Index: c.Value.Index(), Value: c.Value,
+		Token: r.token, Outcome: Done, Index: c.Value.Index(), Value: c.Value.answer(),
 		Answered: bits.OnesCount16(r.replied), Owners: r.group.Len(),
 	})
 }

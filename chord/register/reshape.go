@@ -94,8 +94,8 @@ func (s *Shard) again(r *read) {
 }
 
 // Adopt takes a cell that another owner accepted, exactly as a late Accept would
-// be: only at or above what is promised. Where a promise is in the way, the key is
-// written again instead, as Rewrite does. The token's result is Done once this
+// be: only at or above what is promised. Where a promise is in the way, or a fence
+// that makes one of the two cells doubtful, the key is written again instead, as Rewrite does. The token's result is Done once this
 // node's part is durable, or the key settled. A cell that was copied in another
 // epoch is Refused.
 func (s *Shard) Adopt(now Now, token uint64, epoch uint64, key string, cell Cell) {
@@ -113,6 +113,11 @@ func (s *Shard) Adopt(now Now, token uint64, epoch uint64, key string, cell Cell
 	}
 	have, seq, ok := s.load(key)
 	if !ok {
+		return
+	}
+	s.fences.Clean(0, &cell.Value)
+	if s.mustSettle(&have, &cell) {
+		s.rewrite(token, key, 0)
 		return
 	}
 	promised := s.acceptor.promised(key, have.Accepted)

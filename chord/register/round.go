@@ -36,6 +36,10 @@ type round struct {
 	// leased: the ballot was promised to us with the round before.
 	leased bool
 	base   Cell // what the changes were applied to
+	// settling: the round only chooses base, on which nothing may be built before.
+	settling bool
+	// dead: a dead write was found.
+	dead bool
 	// forgot is the highest that was reported by promises without a cell.
 	forgot Ballot
 	// results and wrote, an operation each, once base is known.
@@ -48,6 +52,7 @@ type round struct {
 	drift    uint16
 	drifted  bool
 	accepted [ring.MaxGroup]Ballot
+	cells    [ring.MaxGroup]Cell
 	timer    timer
 }
 
@@ -156,13 +161,23 @@ func (s *Shard) apply(r *round, cell Cell) (v Value, changed, force bool) {
 				continue
 			}
 		}
+		if _, old := s.fences.outdated(o.change.Fences); old {
+			r.results[i] = Result{Outcome: Fenced}
+			continue
+		}
+		before := v
 		var did bool
 		v, did, r.results[i] = o.change.Apply(v, w)
+		if len(o.change.Fences) > 0 && did && v.Size()+cell.Value.Size() > MaxCellData {
+			v, did, r.results[i] = before, false, Result{Outcome: Oversized, Index: before.Index()}
+		}
 		r.wrote[i] = did
 		changed = changed || did
 	}
 	if changed {
 		v.trim(r.first)
+		base := Cell{Accepted: cell.Accepted, Value: found}
+		v = v.tagged(r.fences(), &base)
 	}
 	return v, changed, force
 }
@@ -215,7 +230,7 @@ func (s *Shard) onPromise(from ring.Node, m *Message) {
 		return
 	}
 	r.yes |= 1 << i
-	r.accepted[i] = m.Cell.Accepted
+	r.accepted[i], r.cells[i] = m.Cell.Accepted, m.Cell
 	if r.base.Accepted.Less(m.Cell.Accepted) {
 		r.base = m.Cell
 	}
@@ -240,6 +255,14 @@ func (s *Shard) late(r *round) {
 
 // promised goes on with a round that a quorum made promises to.
 func (s *Shard) promised(r *round) {
+	best := s.pick(r)
+	if best.open != "" {
+		// Nobody can tell yet whether it counts.
+		s.ready.Unsealed = append(s.ready.Unsealed, best.open)
+		s.lost(r, false)
+		return
+	}
+	r.base = best.cell
 	if r.first <= max(r.base.Value.Write().Time, r.forgot.Time) {
 		// The stamps must be above what they are built on, or what may have been
 		// there. The clock has seen it by now: try again.
@@ -247,9 +270,16 @@ func (s *Shard) promised(r *round) {
 		return
 	}
 	v, changed, force := s.apply(r, r.base)
+	force = force || r.dead
 	if !changed && (!force || !holds(ruleDeadShortcut)) && r.group.Quorum(r.agreeing(r.base.Accepted)) {
 		s.won(r)
 		return
+	}
+	if changed && !best.chosen && (len(r.base.Value.Tags) > 0 || len(v.Tags) > 0) && holds(ruleSettleFirst) {
+		// A tagged value may be dead, and what is built on it with it; and what a tagged
+		// value is built on must be chosen, to fall back on.
+		r.settling, v = true, r.base.Value
+		clear(r.wrote)
 	}
 	s.accept(r, v)
 }
@@ -361,4 +391,14 @@ func (s *Shard) onDrift(from ring.Node, m *Message) {
 	if m.Kind == MsgDrift || m.Kind == MsgExpired && !m.Doubt {
 		s.forwardFailed(m.Round, false)
 	}
+}
+
+// fences returns the fences of the round's changes, which are the same for all.
+func (r *round) fences() []Fence {
+	for i, o := range r.ops {
+		if r.wrote[i] {
+			return o.change.Fences
+		}
+	}
+	return nil
 }

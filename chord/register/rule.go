@@ -23,4 +23,10 @@ const (
 	ruleForgetStamp
 	ruleMergePromise
 	ruleForgetFinal
+	ruleFirstOnly
+	ruleDead
+	ruleUndo
+	ruleKeepTag
+	ruleSettleFirst
+	ruleBatch
 )

@@ -5,7 +5,8 @@ package register
 import "fmt"
 
 // Rules lists what Break takes, by the names of the executable model.
-var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor", "nobound", "nogcfloor", "forgetfate", "nogone", "forgetstamp", "aebelowpromise", "forgetjoint"}
+var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor", "nobound", "nogcfloor", "forgetfate", "nogone", "forgetstamp", "aebelowpromise", "forgetjoint",
+	"firstonly", "deadagain", "noundo", "untagged", "buildondoubt", "mixedbatch"}
 
 var broken = -1
 

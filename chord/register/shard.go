@@ -34,6 +34,7 @@ type Shard struct {
 	parked              []func() // waits for a higher mark
 
 	acceptor acceptor
+	fences   Fences
 	pending  map[string]pendingCell
 	seq      uint64 // last write handed out
 	synced   uint64 // last write durable
@@ -82,11 +83,14 @@ func NewShard(cfg Config, placement *ring.Placement) *Shard {
 		cfg: cfg, placement: placement, epoch: placement.Configuration().Epoch,
 		clock:    Clock{last: cfg.Mark.HighWater, maxDrift: cfg.MaxDrift},
 		reserved: cfg.Mark.HighWater, reserving: cfg.Mark.HighWater,
-		acceptor: newAcceptor(cfg.Mark, cfg.MaxPromises),
-		pending:  map[string]pendingCell{},
-		ops:      map[uint64]*op{}, callers: map[uint64]func(){}, queues: map[string]*queue{}, rounds: map[uint64]*round{},
+		acceptor: newAcceptor(cfg.Mark, cfg.MaxPromises), fences: Fences{},
+		pending: map[string]pendingCell{},
+		ops:     map[uint64]*op{}, callers: map[uint64]func(){}, queues: map[string]*queue{}, rounds: map[uint64]*round{},
 		leases: newLeases(cfg.MaxPromises),
 		reads:  map[uint64]*read{}, forwards: map[uint64]*op{}, peers: map[ring.Node]peer{},
+	}
+	for i := range cfg.Fences {
+		s.fences.Learn(&cfg.Fences[i])
 	}
 	// An answer to a question of before a restart must not meet a question of
 	// after it that has the same number.
@@ -282,6 +286,7 @@ func (s *Shard) step(from ring.Node, m *Message) {
 		p.avoid = 0
 		s.peers[from] = p
 	}
+	s.hear(m.Fences)
 	switch m.Kind {
 	case MsgPrepare:
 		s.onPrepare(from, m)

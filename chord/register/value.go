@@ -42,8 +42,14 @@ type Value struct {
 	Shown  uint64
 	// Intent is what a transaction means to put here, or nil.
 	Intent *Intent
-	// Tag is the fence that the last write was made with; zero for none.
-	Tag Fence
+	// Tags are the fences that the last write was made with, each of another lock.
+	Tags []Tag
+	// Undo is, with Tags, the cell that the last write was made on top of, which was
+	// known to be chosen; without tags of its own. It is what counts if the write
+	// turns out to be dead.
+	Undo *Cell
+	// WasTagged says that one of the writes before it had tags.
+	WasTagged bool
 	// Lineage lists this value's own write first, then the writes it was built
 	// on, newest first, strictly descending in Write. It is empty only where
 	// nothing was ever written. An identity round keeps it.
@@ -87,16 +93,20 @@ func (v *Value) Head() Value {
 // that the value may be forgotten.
 func (v *Value) IsTombstone() bool { return !v.Live && v.Intent == nil }
 
-// Size returns how many bytes of data a value has, with those of its intent.
+// Size returns how many bytes of data a value has, with those of its intent and of
+// what it would be without its last write.
 func (v *Value) Size() int {
 	n := len(v.Data)
 	if v.Intent != nil {
 		n += len(v.Intent.New.Data)
 	}
+	if v.Undo != nil {
+		n += v.Undo.Value.Size()
+	}
 	return n
 }
 
-// CloneData gives a value, and its intent, data of their own.
+// CloneData gives a value, its intent and its Undo data of their own.
 func (v *Value) CloneData() {
 	v.Data = bytes.Clone(v.Data)
 	if v.Intent != nil {
@@ -104,11 +114,17 @@ func (v *Value) CloneData() {
 		in.New.Data = bytes.Clone(in.New.Data)
 		v.Intent = &in
 	}
+	if v.Undo != nil {
+		undo := *v.Undo
+		undo.Value.CloneData()
+		v.Undo = &undo
+	}
 }
 
-// DropData takes the data out of a value, and of its intent, which is replaced.
+// DropData takes the data out of a value, and of its intent, which is replaced, and
+// its tags, so that it is of use to be looked at only.
 func (v *Value) DropData() {
-	v.Data = nil
+	v.Data, v.Tags, v.Undo = nil, nil, nil
 	if v.Intent != nil && v.Intent.New.Data != nil {
 		in := *v.Intent
 		in.New.Data = nil
