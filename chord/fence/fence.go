@@ -10,13 +10,6 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/ring"
 )
 
-// Prefix begins the keys of the registers that say how far fences are. The data of
-// one is a register.FenceEntry.
-const Prefix = "\x00fence/"
-
-// Key returns the key of a lock's fence register.
-func Key(lock string) string { return Prefix + lock }
-
 var (
 	// ErrNewer says that a newer fence of the lock is in force, or about to be.
 	ErrNewer = errors.New("a newer fence of the lock is in force")
@@ -119,7 +112,7 @@ func Complete(r Ring, lock string) error {
 
 // load reads the fence register of a lock.
 func load(r Ring, lock string) (e register.FenceEntry, index uint64, err error) {
-	v, err := r.Read(Key(lock))
+	v, err := r.Read(register.FenceKey(lock))
 	if err != nil || !v.Live {
 		return register.FenceEntry{Key: lock}, 0, err
 	}
@@ -129,7 +122,7 @@ func load(r Ring, lock string) (e register.FenceEntry, index uint64, err error) 
 
 // store replaces what load found.
 func store(r Ring, e register.FenceEntry, index uint64) (uint64, error) {
-	res, err := r.Change(Key(e.Key), register.Change{Kind: register.Put, Data: register.AppendFenceEntry(nil, &e), If: true, Index: index})
+	res, err := r.Change(register.FenceKey(e.Key), register.Change{Kind: register.Put, Data: register.AppendFenceEntry(nil, &e), If: true, Index: index})
 	if err == nil && res.Outcome != register.Done {
 		err = errAgain
 	}
@@ -150,7 +143,9 @@ func raise(r Ring, lock string, token uint64) error {
 	case e.Try.Token != token:
 		e.Try = register.Attempt{Token: token}
 	}
-	e.Try.Number++
+	if e.Try.Number++; !holds(ruleNumber) {
+		e.Try.Number = 1
+	}
 	if index, err = store(r, e, index); err != nil {
 		return err
 	}
@@ -165,7 +160,12 @@ func raise(r Ring, lock string, token uint64) error {
 			return err
 		}
 	}
-	e.Sealed, e.By = e.Try, by
+	if e.Sealed, e.By = e.Try, by; !holds(ruleInstalledFirst) {
+		e.By = nil
+		for _, m := range p.Configuration().All() {
+			e.By = append(e.By, m.ID.Node())
+		}
+	}
 	if _, err = store(r, e, index); err != nil {
 		return err
 	}

@@ -7,4 +7,6 @@ type rule uint8
 const (
 	ruleAllButF rule = iota
 	ruleSettle
+	ruleInstalledFirst
+	ruleNumber
 )

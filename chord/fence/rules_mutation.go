@@ -5,7 +5,7 @@ package fence
 import "slices"
 
 // Rules lists what Break takes.
-var Rules = []string{"fencemajority", "nosettle"}
+var Rules = []string{"fencemajority", "nosettle", "lateinstall", "sharedattempt"}
 
 var broken = -1
 

@@ -3,6 +3,7 @@ package register
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/chord-plugin/chord-plugin/chord/ring"
 )
@@ -21,6 +22,17 @@ const MaxTags = 8
 // (backend.MaxFences), since members that admit one at the same time do not see
 // each other. What is more is not learnt from messages.
 const MaxFences = 2048
+
+// FencePrefix begins the keys of the registers that say how far fences are. The data
+// of one is a FenceEntry.
+const FencePrefix = "\x00fence/"
+
+// FenceKey returns the key of a lock's fence register.
+func FenceKey(lock string) string { return FencePrefix + lock }
+
+// frees reports whether operations on a key are what others may wait for, so that
+// they must not wait for those.
+func frees(key string) bool { return strings.HasPrefix(key, FencePrefix) }
 
 // Attempt is one attempt to bring a fence into force: the token, and which of the
 // attempts for that token. They are numbered by the fence's own register, so that
@@ -222,5 +234,5 @@ func (v Value) tagged(fences []Fence, base *Cell) Value {
 // all owners hold the same cell: because the value was written with a fence of
 // the lock, or stands where such a value may have stood.
 func (v *Value) Concerns(lock string) bool {
-	return v.WasTagged || slices.ContainsFunc(v.Tags, func(t Tag) bool { return t.Key == lock })
+	return v.WasTagged && holds(ruleWasTagged) || slices.ContainsFunc(v.Tags, func(t Tag) bool { return t.Key == lock })
 }

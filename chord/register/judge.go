@@ -41,7 +41,10 @@ func (s *Shard) weigh(r *round, node ring.Node, cell Cell) (c candidate) {
 			return candidate{cell: *cell.Value.Undo, chosen: true, dead: true}
 		case tagOpen:
 			if s.settles(r, t) {
-				t.Pass = s.fences[t.Key].Try
+				if t.Pass = s.fences[t.Key].Try; !holds(ruleSettleTag) {
+					*v = v.settled()
+					return c
+				}
 			} else {
 				c.open = t.Key
 			}
@@ -147,9 +150,16 @@ func (s *Shard) hear(entries []FenceEntry) {
 // before it is settled which of them counts: since the new one may be dead, or
 // what it has may be and hide the new one.
 func (s *Shard) mustSettle(have, cell *Cell) bool {
+	if !holds(ruleAdoptDoubt) {
+		return false
+	}
 	if !have.Accepted.Less(cell.Accepted) && s.fences.doubts(s.cfg.Self, &have.Value) {
 		return have.Value.Undo.Accepted.Less(cell.Accepted) && have.Accepted != cell.Accepted
 	}
 	_, _, refused := s.fences.refuses(&cell.Value, cell.Value.Write().Node)
 	return refused && have.Accepted.Less(cell.Accepted)
 }
+
+// Clean takes tags off the value of a cell that this node has made durable, as it
+// is to be given to other members; see Fences.Clean.
+func (s *Shard) Clean(v *Value) { s.fences.Clean(s.cfg.Self, v) }

@@ -65,7 +65,7 @@ func (s *Shard) Submit(now Now, token uint64, key string, c Change, timeout time
 }
 
 func (s *Shard) submit(o *op, timeout time.Duration) {
-	if len(s.ops) >= s.cfg.MaxWaiting {
+	if len(s.ops) >= s.cfg.MaxWaiting && !frees(o.key) && o.settle.Key == "" {
 		s.answerOp(o, Result{Outcome: Overloaded})
 		return
 	}

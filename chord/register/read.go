@@ -33,7 +33,7 @@ func (s *Shard) Read(now Now, token uint64, key string, stale bool, timeout time
 	if !s.begin(now) {
 		return
 	}
-	if len(s.reads) >= s.cfg.MaxWaiting {
+	if len(s.reads) >= s.cfg.MaxWaiting && !frees(key) {
 		s.answerCaller(Result{Token: token, Outcome: Overloaded})
 		return
 	}

@@ -29,4 +29,7 @@ const (
 	ruleKeepTag
 	ruleSettleFirst
 	ruleBatch
+	ruleWasTagged
+	ruleAdoptDoubt
+	ruleSettleTag
 )

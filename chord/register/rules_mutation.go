@@ -6,7 +6,7 @@ import "fmt"
 
 // Rules lists what Break takes, by the names of the executable model.
 var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor", "nobound", "nogcfloor", "forgetfate", "nogone", "forgetstamp", "aebelowpromise", "forgetjoint",
-	"firstonly", "deadagain", "noundo", "untagged", "buildondoubt", "mixedbatch"}
+	"firstonly", "deadagain", "noundo", "untagged", "buildondoubt", "mixedbatch", "nowastagged", "adoptdead", "settleuntagged"}
 
 var broken = -1
 

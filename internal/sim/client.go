@@ -122,6 +122,9 @@ func (c *client) changed(in input, call time.Duration, res register.Result) {
 		c.sim.record(c.id, call, in, output{})
 	case register.Overloaded:
 		c.sim.stats.Overloaded++
+	case register.Fenced:
+		c.sim.stats.Fenced++
+		c.sim.fenced[in.data] = true
 	case register.Unknown:
 		c.sim.stats.Unknown++
 		c.sim.doubtful(in.key)

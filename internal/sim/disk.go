@@ -15,6 +15,8 @@ type disk struct {
 	node  *node
 	cells map[string]register.Cell
 	mark  register.Mark
+	// fences is the table of fences.
+	fences register.Fences
 	// chain holds the configurations that the node went through, oldest first.
 	chain   []*ring.Configuration
 	queue   []item
@@ -22,11 +24,12 @@ type disk struct {
 	broken  bool // for good
 }
 
-// item is one thing to make durable, in order: a shard's write, a configuration,
-// or nothing but the end of what is before it.
+// item is one thing to make durable, in order: a shard's write, a configuration, entries
+// of fences, or nothing but the end of what is before it.
 type item struct {
 	write   register.Write
 	install *ring.Configuration
+	fences  []register.FenceEntry
 	done    func() // called once it is durable
 }
 
@@ -48,6 +51,12 @@ func (d *disk) write(ws []register.Write) {
 // install makes a configuration durable.
 func (d *disk) install(c *ring.Configuration, done func()) {
 	d.queue = append(d.queue, item{install: c, done: done})
+	d.sync()
+}
+
+// fence makes entries of the table of fences durable.
+func (d *disk) fence(entries []register.FenceEntry, done func()) {
+	d.queue = append(d.queue, item{fences: entries, done: done})
 	d.sync()
 }
 
@@ -97,6 +106,9 @@ func (d *disk) sync() {
 func (d *disk) apply(items []item) {
 	for _, it := range items {
 		w := &it.write
+		for i := range it.fences {
+			d.fences.Learn(&it.fences[i])
+		}
 		switch {
 		case it.install != nil:
 			d.chain = append(d.chain, it.install)

@@ -242,7 +242,7 @@ func (d *driving) renew(n *node) {
 	delete(s.network.nodes, n.id)
 	n.full = ring.NodeID(fmt.Appendf(nil, "%s renewed %d of %d", n.name, n.boot, s.seed))
 	n.id = n.full.Node()
-	n.disk = &disk{node: n, cells: map[string]register.Cell{}, chain: []*ring.Configuration{last}}
+	n.disk = &disk{node: n, cells: map[string]register.Cell{}, fences: register.Fences{}, chain: []*ring.Configuration{last}}
 	s.network.nodes[n.id] = n
 	s.stats.Renewed++
 	n.start()

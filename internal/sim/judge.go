@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 type opKind uint8
@@ -27,6 +29,8 @@ type input struct {
 	kind         opKind
 	key          string
 	data, expect int
+	// fence is what a write was made with; zero for none.
+	fence register.Fence
 }
 
 type output struct {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chord-plugin/chord-plugin/chord/fence"
 	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
@@ -21,8 +22,9 @@ type mutation struct {
 	rule    string
 	hot     bool
 	reshape bool
-	tend    bool   // repair and forget
-	learn   bool   // compare what is given
+	tend    bool // repair and forget
+	learn   bool // compare what is given
+	fences  bool
 	limit   uint64 // seeds
 	want    string // in what is found
 	script  string
@@ -60,6 +62,21 @@ var mutations = []mutation{
 	{rule: "nobound", script: "testdata/nobound.txt"},
 	{rule: "forgetjoint", reshape: true, tend: true, learn: true, limit: 3000},
 	{rule: "endbyold", reshape: true, limit: 500},
+	{rule: "firstonly", fences: true, limit: 4000},
+	{rule: "deadagain", fences: true, limit: 4000},
+	{rule: "noundo", fences: true, limit: 4000},
+	{rule: "untagged", fences: true, limit: 4000},
+	{rule: "buildondoubt", fences: true, limit: 4000},
+	{rule: "mixedbatch", fences: true, limit: 4000},
+	{rule: "nowastagged", fences: true, limit: 4000},
+	{rule: "adoptdead", fences: true, reshape: true, tend: true, limit: 4000},
+	{rule: "settleuntagged", fences: true, limit: 4000},
+	{rule: "lateinstall", fences: true, limit: 4000},
+	{rule: "sharedattempt", fences: true, limit: 4000},
+	{rule: "fencemajority", fences: true, limit: 4000},
+	{rule: "nosettle", fences: true, limit: 4000},
+	{rule: "volatilefence", fences: true, limit: 4000},
+	{rule: "unfencedjoiner", fences: true, reshape: true, limit: 4000},
 	{rule: "learnunheld", script: "testdata/learnunheld.txt"},
 }
 
@@ -68,7 +85,7 @@ var mutations = []mutation{
 // run is clean with the rule in place.
 func TestMutations(t *testing.T) {
 	defer breakRule("")
-	for _, rule := range slices.Concat(register.Rules, rules) {
+	for _, rule := range slices.Concat(register.Rules, fence.Rules, rules) {
 		if !slices.ContainsFunc(mutations, func(m mutation) bool { return m.rule == rule }) {
 			t.Errorf("nothing shows that the rule %s is missed", rule)
 		}
@@ -120,7 +137,7 @@ func firstFailing(m mutation) (uint64, error) {
 					return
 				}
 				err := caught(func() error {
-					_, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend, Learn: m.learn})
+					_, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend, Learn: m.learn, Fences: m.fences})
 					return err
 				})
 				mu.Lock()

@@ -24,7 +24,10 @@ type node struct {
 	rate  float64 // of the wall clock
 	calls map[uint64]func(register.Result)
 	token uint64
-	tick  time.Duration // when the next Tick is due
+	// processes run here; completing are the locks whose fences are being sealed.
+	processes  map[*process]bool
+	completing map[string]bool
+	tick       time.Duration // when the next Tick is due
 
 	placement *ring.Placement // of the configuration that it works by
 	chain     follower
@@ -36,6 +39,7 @@ func (n *node) start() {
 	n.boot++
 	n.calls = map[uint64]func(register.Result){}
 	n.tick = 0
+	n.processes, n.completing = map[*process]bool{}, map[string]bool{}
 	cfg := n.sim.register
 	cfg.Rand = rand.New(rand.NewPCG(n.sim.kernel.Rand.Uint64(), 1))
 	if n.disk == nil {
@@ -45,6 +49,7 @@ func (n *node) start() {
 	} else {
 		cfg.Cells = n.disk
 		cfg.Mark = n.disk.mark
+		cfg.Fences = n.table()
 	}
 	cfg.Self = n.id
 	if n.disk != nil {
@@ -63,6 +68,9 @@ func (n *node) crash() {
 		n.disk.crash()
 	}
 	n.shard = nil
+	for p := range n.processes {
+		p.kill()
+	}
 	for _, t := range sortedTokens(n.calls) {
 		n.calls[t](register.Result{Outcome: register.Unknown}) // the caller never hears
 	}
@@ -97,6 +105,13 @@ func (n *node) do(input func(now register.Now)) {
 			done(res)
 		}
 	}
+	if len(r.Learned) > 0 {
+		n.know(r.Learned, nil)
+	}
+	for _, lock := range r.Unsealed {
+		n.complete(lock)
+	}
+	n.sim.stats.Refused += len(r.Refused)
 	for _, newer := range r.Newer {
 		n.askChain(newer)
 	}

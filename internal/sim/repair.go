@@ -38,14 +38,16 @@ func (n *node) compare(with *node) {
 	for _, key := range n.shared(other) {
 		ballots[key] = n.disk.cells[key].Accepted
 	}
+	entries := n.table()
 	s.network.deliver(askerID, other.Node(), false, func(to *node) {
-		if to.conf().Epoch != epoch {
+		to.know(entries, nil)
+		if !to.up || to.conf().Epoch != epoch {
 			return
 		}
 		var newer []keyCell
 		for _, key := range to.shared(asker) {
 			if c := to.disk.cells[key]; ballots[key].Less(c.Accepted) {
-				newer = append(newer, keyCell{key, c})
+				newer = append(newer, keyCell{key, to.clean(c)})
 			}
 		}
 		var wanted []string
@@ -54,7 +56,9 @@ func (n *node) compare(with *node) {
 				wanted = append(wanted, key)
 			}
 		}
+		theirs := to.table()
 		s.network.deliver(other.Node(), askerID, false, func(n *node) {
+			n.know(theirs, nil)
 			n.take(epoch, newer)
 			if !n.up || n.conf().Epoch != epoch {
 				return
@@ -62,12 +66,18 @@ func (n *node) compare(with *node) {
 			var cells []keyCell
 			for _, key := range wanted {
 				if c, ok := n.disk.cells[key]; ok {
-					cells = append(cells, keyCell{key, c})
+					cells = append(cells, keyCell{key, n.clean(c)})
 				}
 			}
 			s.network.deliver(askerID, other.Node(), false, func(to *node) { to.take(epoch, cells) })
 		})
 	})
+}
+
+// clean returns a cell as it is given to others.
+func (n *node) clean(c register.Cell) register.Cell {
+	n.shard.Clean(&c.Value)
+	return c
 }
 
 // shared returns the keys on this node's disk that another member owns too.

@@ -14,4 +14,6 @@ const (
 	ruleForgetAll
 	ruleLearnHeld
 	ruleUndoOnly
+	ruleFenceDurable
+	ruleFenceJoin
 )

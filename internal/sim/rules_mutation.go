@@ -5,11 +5,12 @@ package sim
 import (
 	"slices"
 
+	"github.com/chord-plugin/chord-plugin/chord/fence"
 	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // rules lists what breakRule takes besides register.Rules.
-var rules = []string{"nojoint", "nosync", "nofence", "noflush", "nopurge", "gcmajority", "learnunheld", "endbyold"}
+var rules = []string{"nojoint", "nosync", "nofence", "noflush", "nopurge", "gcmajority", "learnunheld", "endbyold", "volatilefence", "unfencedjoiner"}
 
 var broken = -1
 
@@ -17,7 +18,8 @@ var broken = -1
 // rules back.
 func breakRule(name string) {
 	broken = slices.Index(rules, name)
-	if broken >= 0 {
+	fence.Break(name)
+	if broken >= 0 || slices.Contains(fence.Rules, name) {
 		name = ""
 	}
 	register.Break(name)

@@ -32,6 +32,9 @@ type Options struct {
 	// Learn lets new owners compare what they were given before they take it, and
 	// learn what a majority holds.
 	Learn bool
+	// Fences lets clients take locks, bring their fences into force, and write with
+	// them, also when others hold the locks by then.
+	Fences bool
 }
 
 // Stats count what happened in a run.
@@ -46,6 +49,9 @@ type Stats struct {
 	Repaired, Forgotten, Learnt int
 	// Undecided runs have a history that the checker gave up on in time.
 	Undecided int
+	// Fences that were brought into force, the keys that were settled for them,
+	// the writes that ended as fenced, and the Accepts that were refused.
+	Fences, Settled, Fenced, Refused int
 	// Slowest is the longest that an operation took that began after all faults
 	// had ended, in simulated time.
 	Slowest time.Duration
@@ -73,6 +79,10 @@ func (s *Stats) Add(o Stats) {
 	s.Forgotten += o.Forgotten
 	s.Learnt += o.Learnt
 	s.Undecided += o.Undecided
+	s.Fences += o.Fences
+	s.Settled += o.Settled
+	s.Fenced += o.Fenced
+	s.Refused += o.Refused
 	s.Slowest = max(s.Slowest, o.Slowest)
 }
 
@@ -98,6 +108,8 @@ type Sim struct {
 	began     time.Time
 	nextData  int
 	history   []porcupine.Operation
+	inForce   []inForce
+	fenced    map[int]bool // data of writes that ended as fenced
 	stats     Stats
 
 	founded    *ring.Configuration
@@ -113,7 +125,7 @@ const settle = 20 * time.Second
 // Run runs one simulation to its end and judges it.
 func Run(o Options) (Stats, error) {
 	k := &kernel.Kernel{Rand: rand.New(rand.NewPCG(o.Seed, 0x6368))}
-	s := &Sim{seed: o.Seed, reshape: o.Reshape, learning: o.Learn, repair: o.Repair, forget: o.Forget, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, think: 60 * time.Millisecond, stalls: 0.02, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
+	s := &Sim{seed: o.Seed, reshape: o.Reshape, learning: o.Learn, repair: o.Repair, forget: o.Forget, kernel: k, placements: map[uint64]*ring.Placement{}, unknown: map[string]int{}, fenced: map[int]bool{}, think: 60 * time.Millisecond, stalls: 0.02, calm: 400 * time.Millisecond, began: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
 	s.network = &network{k: k, nodes: map[ring.Node]*node{}, cut: map[[2]ring.Node]bool{}, stats: &s.stats, late: 0.02}
 	s.network.loss = []float64{0, 0.01, 0.05, 0.15}[k.Rand.IntN(4)]
 	s.register = register.Config{
@@ -156,9 +168,18 @@ func Run(o Options) (Stats, error) {
 		c := &client{sim: s, id: id, until: o.Duration, seen: map[string]version{}}
 		c.run()
 	}
+	if o.Fences {
+		for id := range 3 + k.Rand.IntN(3) {
+			h := &holder{client: client{sim: s, id: 20 + id, until: o.Duration, seen: map[string]version{}}, lock: lockKeys[k.Rand.IntN(len(lockKeys))]}
+			h.run()
+		}
+	}
 	s.run(o.Duration + settle)
 	err := s.finale()
-	decided, wrong := judge(s.history)
+	s.end()
+	history, outlived := heedFences(s.history, s.inForce, s.fenced)
+	err = errors.Join(err, outlived)
+	decided, wrong := judge(history)
 	if !decided {
 		s.stats.Undecided++
 	}
@@ -182,7 +203,7 @@ func (s *Sim) populate() {
 		n := &node{sim: s, name: fmt.Sprint(i), id: id.Node(), rate: 1 + (k.Rand.Float64()-0.5)/100, skew: k.Between(-5*time.Second, 5*time.Second)}
 		if i < members || i >= nodes {
 			n.full = id
-			n.disk = &disk{node: n, cells: map[string]register.Cell{}}
+			n.disk = &disk{node: n, cells: map[string]register.Cell{}, fences: register.Fences{}}
 			s.network.nodes[n.id] = n
 		}
 		if i < members {

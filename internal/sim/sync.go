@@ -62,8 +62,15 @@ func (n *node) pull(c *ring.Configuration, boot int) {
 			if !ok {
 				return
 			}
-			bound := to.shard.Bound()
-			n.sim.network.deliver(to.id, asker.Node(), false, func(n *node) { n.adopt(m.ID, c, cells, bound) })
+			bound, entries := to.shard.Bound(), to.table()
+			n.sim.network.deliver(to.id, asker.Node(), false, func(n *node) {
+				if holds(ruleFenceJoin) {
+					n.know(entries, nil)
+				}
+				if n.up {
+					n.adopt(m.ID, c, cells, bound)
+				}
+			})
 		})
 	}
 	n.sim.kernel.After(n.sim.kernel.Between(30*time.Millisecond, 150*time.Millisecond), func() { n.pull(c, boot) })
@@ -170,7 +177,7 @@ func (n *node) give(to ring.ID, epoch uint64) (cells []keyCell, ok bool) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(n.disk.cells)) {
 		if p.OwnsNew(to, key) {
-			cells = append(cells, keyCell{key, n.disk.cells[key]})
+			cells = append(cells, keyCell{key, n.clean(n.disk.cells[key])})
 		}
 	}
 	return cells, true
