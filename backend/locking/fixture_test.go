@@ -23,7 +23,7 @@ type faulty struct {
 	calls map[string]int
 }
 
-type hook func(ctx context.Context) (err error, after func() error)
+type hook func(ctx context.Context) (after func() error, err error)
 
 // on sets the hook of a method.
 func (f *faulty) on(method string, h hook) {
@@ -46,7 +46,7 @@ func (f *faulty) call(ctx context.Context, method string, do func() error) error
 	if h == nil {
 		return do()
 	}
-	err, after := h(ctx)
+	after, err := h(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,19 +88,19 @@ func (f *faulty) DestroySession(ctx context.Context, id string) error {
 
 // fails is a hook for calls that fail and change nothing.
 func fails(code backend.Code) hook {
-	return func(context.Context) (error, func() error) { return fault(code), nil }
+	return func(context.Context) (func() error, error) { return nil, fault(code) }
 }
 
 // forgets is a hook for calls that succeed and say that they failed.
 func forgets(code backend.Code) hook {
-	return func(context.Context) (error, func() error) { return nil, func() error { return fault(code) } }
+	return func(context.Context) (func() error, error) { return func() error { return fault(code) }, nil }
 }
 
 func fault(code backend.Code) error { return backend.Errorf(code, "", "injected") }
 
 // times lets h work for the first n calls.
 func times(n int, h hook) hook {
-	return func(ctx context.Context) (error, func() error) {
+	return func(ctx context.Context) (func() error, error) {
 		if n--; n < 0 {
 			return nil, nil
 		}

@@ -24,7 +24,7 @@ func TestLostWhenRenewalsFail(t *testing.T) {
 		"no quorum": fails(backend.NoQuorum),
 		"not ready": fails(backend.NotReady),
 		"unknown":   forgets(backend.UnknownOutcome),
-		"no answer": func(ctx context.Context) (error, func() error) { <-ctx.Done(); return fault(backend.NoQuorum), nil },
+		"no answer": func(ctx context.Context) (func() error, error) { <-ctx.Done(); return nil, fault(backend.NoQuorum) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(f *fixture) {
@@ -73,8 +73,8 @@ func TestLostCountsFromWhenARenewalWasSent(t *testing.T) {
 			if !own {
 				opts = backend.LockOptions{Key: "k", Session: f.session(quick)}
 			}
-			slow := func(context.Context) (error, func() error) {
-				return nil, func() error { <-time.After(2 * time.Second); return nil }
+			slow := func(context.Context) (func() error, error) {
+				return func() error { <-time.After(2 * time.Second); return nil }, nil
 			}
 			f.store.on("CreateSession", slow)
 			f.store.on("RenewSession", slow)
@@ -125,6 +125,31 @@ func TestSessionWithoutTTL(t *testing.T) {
 		require.NoError(t, f.keeper.DestroySession(f.ctx, l.Session()))
 		require.True(t, isLost(l), "by then whoever destroyed it knows")
 	})
+}
+
+func TestDestroyingInDoubtLosesTheLock(t *testing.T) {
+	for _, h := range outcomes {
+		inBubble(t, func(f *fixture) {
+			l := f.lock(backend.LockOptions{Key: "k", Session: f.session(backend.SessionOptions{})})
+			f.store.on("DestroySession", h)
+			require.ErrorIs(t, f.keeper.DestroySession(f.ctx, l.Session()), backend.ErrUnknownOutcome)
+			f.lost(l)
+		})
+	}
+}
+
+func TestLostBeforeAnotherHolds(t *testing.T) {
+	for range 20 { // synctest wakes those that are due at the same time in any order
+		inBubble(t, func(f *fixture) {
+			l := f.lock(backend.LockOptions{Key: "k", Session: f.session(quick)})
+			waiting := f.locks(f.ctx, backend.LockOptions{Key: "k", Own: quick})
+			next := <-waiting
+			require.NoError(t, next.err)
+			require.True(t, isLost(l))
+			require.Greater(t, next.lock.Token(), l.Token())
+			require.NoError(t, next.lock.Unlock(f.ctx))
+		})
+	}
 }
 
 // A frozen clock is that of a process that was stopped: time goes by and no alarm
@@ -265,7 +290,7 @@ func TestCloseWithManyLocks(t *testing.T) {
 // Close comes while a renewal, a try to lock and one to destroy a session are on
 // their way.
 func TestCloseWhileCallsAreUnderWay(t *testing.T) {
-	hang := func(ctx context.Context) (error, func() error) { <-ctx.Done(); return fault(backend.NoQuorum), nil }
+	hang := func(ctx context.Context) (func() error, error) { <-ctx.Done(); return nil, fault(backend.NoQuorum) }
 	inBubble(t, func(f *fixture) {
 		l := f.lock(backend.LockOptions{Key: "a", Own: quick})
 		released := f.lock(backend.LockOptions{Key: "b", Own: quick})

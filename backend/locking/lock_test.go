@@ -55,6 +55,23 @@ func TestUnlockFails(t *testing.T) {
 	})
 }
 
+// Unlock looks itself, and without watches the loss is found by looking.
+func TestLossWithoutWatches(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		f.store.on("Watch", fails(backend.NotReady))
+		a, b := f.lock(backend.LockOptions{Key: "a", Own: quick}), f.lock(backend.LockOptions{Key: "b", Own: quick})
+		f.pass(time.Minute)
+		require.NoError(t, f.mem.Delete(f.ctx, "a", backend.DeleteOptions{}))
+		require.NoError(t, f.mem.Delete(f.ctx, "b", backend.DeleteOptions{}))
+		require.ErrorIs(t, a.Unlock(f.ctx), backend.ErrLockLost)
+		require.True(t, isLost(a))
+		require.False(t, isLost(b))
+		f.pass(lastPause)
+		f.lost(b)
+		f.none()
+	})
+}
+
 // What was written under the lock stays, also what comes while it is released.
 func TestUnlockLeavesTheValue(t *testing.T) {
 	inBubble(t, func(f *fixture) {
@@ -62,10 +79,10 @@ func TestUnlockLeavesTheValue(t *testing.T) {
 		_, err := f.mem.Put(f.ctx, "k", []byte("1"), backend.PutOptions{Flags: 7})
 		require.NoError(t, err)
 		n := 0
-		f.store.on("Txn", times(3, func(context.Context) (error, func() error) {
+		f.store.on("Txn", times(3, func(context.Context) (func() error, error) {
 			n++
 			_, err := f.mem.Put(f.ctx, "k", []byte("late"), backend.PutOptions{Flags: uint64(n)})
-			return err, nil
+			return nil, err
 		}))
 		require.NoError(t, l.Unlock(f.ctx))
 		e := f.get("k")

@@ -145,8 +145,8 @@ func TestLockGetsOverFaults(t *testing.T) {
 // A transaction that took longer than the TTL is no lock before the session was
 // renewed.
 func TestSlowLocking(t *testing.T) {
-	slow := func(context.Context) (error, func() error) {
-		return nil, func() error { <-time.After(ttl - 1); return nil }
+	slow := func(context.Context) (func() error, error) {
+		return func() error { <-time.After(ttl - 1); return nil }, nil
 	}
 	inBubble(t, func(f *fixture) {
 		f.store.on("Txn", times(1, slow))
@@ -160,11 +160,11 @@ func TestSlowLocking(t *testing.T) {
 		_, err := f.mem.RenewSession(f.ctx, id)
 		require.NoError(t, err)
 		f.store.on("Txn", times(1, slow))
-		f.store.on("RenewSession", func(context.Context) (error, func() error) {
+		f.store.on("RenewSession", func(context.Context) (func() error, error) {
 			if f.get("k").Session == "" {
 				return nil, nil // the first
 			}
-			return fault(backend.NoQuorum), nil
+			return nil, fault(backend.NoQuorum)
 		})
 		ctx, cancel := context.WithTimeout(f.ctx, ttl)
 		defer cancel()
@@ -172,6 +172,20 @@ func TestSlowLocking(t *testing.T) {
 		if !(backend.CodeOf(err) == backend.UnknownOutcome || backend.CodeOf(err) == backend.SessionInvalid) {
 			t.Fatalf("a lock that may be lost was given out: %v", err)
 		}
+	})
+}
+
+// The session ends between locking the key and the renewal.
+func TestSessionEndsOnTaking(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		holder := f.lock(backend.LockOptions{Key: "k"})
+		id := f.session(quick)
+		waiting := f.locks(f.ctx, backend.LockOptions{Key: "k", Session: id})
+		f.store.on("RenewSession", func(ctx context.Context) (func() error, error) {
+			return nil, f.mem.DestroySession(ctx, id)
+		})
+		require.NoError(t, holder.Unlock(f.ctx))
+		require.ErrorIs(t, (<-waiting).err, backend.ErrSessionInvalid)
 	})
 }
 
