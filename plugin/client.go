@@ -18,8 +18,11 @@ import (
 // Client is a backend in a plugin's process. It is made by Open.
 //
 // When the plugin dies, reads that wait fail with backend.Closed and writes that
-// wait with backend.UnknownOutcome; every later call fails with backend.Closed.
+// wait with backend.UnknownOutcome; every later call fails with backend.Closed,
+// and every lock is lost.
 type Client struct {
+	*keeper
+
 	path      string
 	pid       int
 	process   *goplugin.Client
@@ -50,6 +53,8 @@ var (
 	_ backend.Fencer  = (*Client)(nil)
 
 	_ backend.Transactional = (*Client)(nil)
+	_ backend.Sessions      = (*Client)(nil)
+	_ backend.Locker        = (*Client)(nil)
 
 	_ backend.Describer = (*Client)(nil)
 )

@@ -12,5 +12,5 @@ import (
 func TestConformance(t *testing.T) {
 	backendtest.RunWith(t, func(t *testing.T) backend.Backend {
 		return open(t, nil)
-	}, backendtest.Options{Must: backend.AllCapabilities &^ backend.CanLock, Patience: 2 * time.Second})
+	}, backendtest.Options{Must: backend.AllCapabilities, Patience: 2 * time.Second})
 }

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/locking"
 	"github.com/chord-plugin/chord-plugin/plugin/proto"
 )
 
@@ -126,6 +127,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		c.end(killNow)
 		return nil, err
 	}
+	c.keeper = locking.New(remote{c}, nil)
 	c.watch(l)
 	return c, nil
 }

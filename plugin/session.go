@@ -97,56 +97,56 @@ func (s *service) Sessions(_ *proto.SessionsRequest, stream grpc.ServerStreaming
 }
 
 // session runs a call that answers with a session.
-func (c *Client) session(ctx context.Context, what effect, f func(context.Context) (*proto.SessionReply, error)) (*backend.Session, error) {
-	if err := c.needs(backend.CanKeepSessions, ""); err != nil {
+func (r remote) session(ctx context.Context, what effect, f func(context.Context) (*proto.SessionReply, error)) (*backend.Session, error) {
+	if err := r.needs(backend.CanKeepSessions, ""); err != nil {
 		return nil, err
 	}
-	return invoke(ctx, c, what, "", func(ctx context.Context) (*backend.Session, error) {
-		r, err := f(ctx)
-		return sessionFromProto(r.GetSession()), err
+	return invoke(ctx, r.Client, what, "", func(ctx context.Context) (*backend.Session, error) {
+		answer, err := f(ctx)
+		return sessionFromProto(answer.GetSession()), err
 	})
 }
 
 // CreateSession begins a session; see backend.Sessions. This call and all others
 // about sessions fail with Invalid unless the plugin can.
-func (c *Client) CreateSession(ctx context.Context, opts backend.SessionOptions) (*backend.Session, error) {
-	return c.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
-		return c.rpc.CreateSession(ctx, &proto.CreateSessionRequest{
+func (r remote) CreateSession(ctx context.Context, opts backend.SessionOptions) (*backend.Session, error) {
+	return r.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
+		return r.rpc.CreateSession(ctx, &proto.CreateSessionRequest{
 			Name: []byte(opts.Name), TtlNs: int64(opts.TTL), Behavior: []byte(opts.Behavior), LockDelayNs: int64(opts.LockDelay), Data: opts.Data,
 		})
 	})
 }
 
 // RenewSession makes the session live for its TTL from now.
-func (c *Client) RenewSession(ctx context.Context, id string) (*backend.Session, error) {
-	return c.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
-		return c.rpc.RenewSession(ctx, &proto.RenewSessionRequest{Id: []byte(id)})
+func (r remote) RenewSession(ctx context.Context, id string) (*backend.Session, error) {
+	return r.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
+		return r.rpc.RenewSession(ctx, &proto.RenewSessionRequest{Id: []byte(id)})
 	})
 }
 
 // DestroySession ends the session.
-func (c *Client) DestroySession(ctx context.Context, id string) error {
-	_, err := c.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
-		_, err := c.rpc.DestroySession(ctx, &proto.DestroySessionRequest{Id: []byte(id)})
+func (r remote) DestroySession(ctx context.Context, id string) error {
+	_, err := r.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
+		_, err := r.rpc.DestroySession(ctx, &proto.DestroySessionRequest{Id: []byte(id)})
 		return nil, err
 	})
 	return err
 }
 
 // Session returns the live session with that ID, or nil.
-func (c *Client) Session(ctx context.Context, id string) (*backend.Session, error) {
-	return c.session(ctx, reads, func(ctx context.Context) (*proto.SessionReply, error) {
-		return c.rpc.Session(ctx, &proto.SessionRequest{Id: []byte(id)})
+func (r remote) Session(ctx context.Context, id string) (*backend.Session, error) {
+	return r.session(ctx, reads, func(ctx context.Context) (*proto.SessionReply, error) {
+		return r.rpc.Session(ctx, &proto.SessionRequest{Id: []byte(id)})
 	})
 }
 
 // Sessions returns all live sessions, sorted by ID.
-func (c *Client) Sessions(ctx context.Context) ([]*backend.Session, error) {
-	if err := c.needs(backend.CanKeepSessions, ""); err != nil {
+func (r remote) Sessions(ctx context.Context) ([]*backend.Session, error) {
+	if err := r.needs(backend.CanKeepSessions, ""); err != nil {
 		return nil, err
 	}
-	return invoke(ctx, c, reads, "", func(ctx context.Context) ([]*backend.Session, error) {
-		stream, err := c.rpc.Sessions(ctx, &proto.SessionsRequest{})
+	return invoke(ctx, r.Client, reads, "", func(ctx context.Context) ([]*backend.Session, error) {
+		stream, err := r.rpc.Sessions(ctx, &proto.SessionsRequest{})
 		if err != nil {
 			return nil, err
 		}
