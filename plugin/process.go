@@ -43,8 +43,8 @@ func (c *Client) watch(l *link) {
 		for l.conn.GetState() == connectivity.Ready && l.conn.WaitForStateChange(watching, connectivity.Ready) {
 		}
 		if c.lost("the plugin's process is gone") {
-			c.end(killNow)
 			c.keeper.Close()
+			c.end(killNow)
 		} else {
 			c.end(exitTimeout)
 		}

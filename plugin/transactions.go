@@ -73,7 +73,11 @@ func (ts *transactions) begin(ctx context.Context, start func() (backend.Tx, err
 	tx, err := start()
 	ts.mu.Lock()
 	t.tx = tx
-	if err == nil && ctx.Err() != nil {
+	switch {
+	case err != nil:
+	case ts.closed: // and t is abandoned
+		err = errClosed()
+	case ctx.Err() != nil:
 		t.abandoned = true // Nobody learns the number.
 		err = backend.Errorf(backend.NoQuorum, "", "the host gave up before the transaction had begun: %w", ctx.Err())
 	}
