@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,9 +100,10 @@ func forgets(code backend.Code) hook {
 func fault(code backend.Code) error { return backend.Errorf(code, "", "injected") }
 
 // times lets h work for the first n calls.
-func times(n int, h hook) hook {
+func times(n int64, h hook) hook {
+	var calls atomic.Int64
 	return func(ctx context.Context) (func() error, error) {
-		if n--; n < 0 {
+		if calls.Add(1) > n {
 			return nil, nil
 		}
 		return h(ctx)

@@ -81,6 +81,9 @@ func TestLostCountsFromWhenARenewalWasSent(t *testing.T) {
 			start := time.Now()
 			l := f.lock(opts)
 			require.Equal(t, 2*time.Second, time.Since(start))
+			_, err := f.keeper.RenewSession(f.ctx, l.Session())
+			require.NoError(t, err)
+			require.Equal(t, 4*time.Second, time.Since(start))
 			f.store.on("RenewSession", fails(backend.NoQuorum))
 			f.pass(last - 2*time.Second - 1)
 			require.False(t, isLost(l))
@@ -290,7 +293,11 @@ func TestCloseWithManyLocks(t *testing.T) {
 // Close comes while a renewal, a try to lock and one to destroy a session are on
 // their way.
 func TestCloseWhileCallsAreUnderWay(t *testing.T) {
-	hang := func(ctx context.Context) (func() error, error) { <-ctx.Done(); return nil, fault(backend.NoQuorum) }
+	hang := func(ctx context.Context) (func() error, error) {
+		<-ctx.Done()
+		<-time.After(time.Millisecond)
+		return nil, fault(backend.NoQuorum)
+	}
 	inBubble(t, func(f *fixture) {
 		l := f.lock(backend.LockOptions{Key: "a", Own: quick})
 		released := f.lock(backend.LockOptions{Key: "b", Own: quick})
@@ -298,12 +305,13 @@ func TestCloseWhileCallsAreUnderWay(t *testing.T) {
 		f.store.on("DestroySession", hang)
 		unlocked := make(chan error, 1)
 		go func() { unlocked <- released.Unlock(context.WithoutCancel(f.ctx)) }()
-		f.store.on("Txn", nil)
 		synctest.Wait()
 		f.store.on("Txn", hang)
 		locking := f.locks(f.ctx, backend.LockOptions{Key: "c"})
 		f.pass(ttl / 3)
+		start := time.Now()
 		f.keeper.Close()
+		require.Equal(t, time.Millisecond, time.Since(start), "Close does not wait for what goes on in the background")
 		require.True(t, isLost(l))
 		require.NoError(t, <-unlocked)
 		require.ErrorIs(t, (<-locking).err, backend.ErrClosed)

@@ -189,6 +189,18 @@ func TestSessionEndsOnTaking(t *testing.T) {
 	})
 }
 
+// It is destroyed here while the answer is on its way.
+func TestSessionIsDestroyedOnTaking(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		id := f.session(backend.SessionOptions{})
+		f.store.on("Txn", times(1, func(ctx context.Context) (func() error, error) {
+			return func() error { return f.keeper.DestroySession(ctx, id) }, nil
+		}))
+		_, err := f.keeper.Lock(f.ctx, backend.LockOptions{Key: "k", Session: id})
+		require.ErrorIs(t, err, backend.ErrSessionInvalid)
+	})
+}
+
 func TestLockDelayIsWaitedFor(t *testing.T) {
 	for _, behavior := range []backend.Behavior{backend.BehaviorRelease, backend.BehaviorDelete} {
 		inBubble(t, func(f *fixture) {
@@ -274,6 +286,7 @@ func TestManyWaiters(t *testing.T) {
 					errs <- fault(backend.Internal)
 				}
 				newest = l.Token()
+				<-time.After(time.Millisecond)
 				inside--
 				if err := l.Unlock(f.ctx); err != nil {
 					errs <- err
