@@ -1,7 +1,6 @@
 package locking
 
 import (
-	"context"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -13,39 +12,28 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A composed is a backend whose locks are a keeper's, in a store that has none.
+// A composed is a backend whose sessions and locks are a keeper's, in a store that
+// has no locks.
 type composed struct {
-	bare
-	keeper *Keeper
+	*Keeper
+	rest
 }
 
-// A bare is a store without locks of its own.
-type bare interface {
-	Store
+type rest interface {
+	backend.Backend
+	backend.Transactional
+	backend.Watcher
 	backend.Fencer
 	backend.Describer
 }
 
 func compose(store *memory.Store, clock Clock) *composed {
-	only := struct{ Store }{store}
-	return &composed{bare: store, keeper: New(only, clock)}
-}
-
-func (c *composed) Lock(ctx context.Context, opts backend.LockOptions) (backend.Lock, error) {
-	return c.keeper.Lock(ctx, opts)
-}
-
-func (c *composed) RenewSession(ctx context.Context, id string) (*backend.Session, error) {
-	return c.keeper.RenewSession(ctx, id)
-}
-
-func (c *composed) DestroySession(ctx context.Context, id string) error {
-	return c.keeper.DestroySession(ctx, id)
+	return &composed{New(struct{ Store }{store}, clock), store}
 }
 
 func (c *composed) Close() error {
-	c.keeper.Close()
-	return c.bare.Close()
+	c.Keeper.Close()
+	return c.rest.Close()
 }
 
 func TestConformance(t *testing.T) {

@@ -53,19 +53,18 @@ func (l *lock) watch() {
 	defer p.end()
 	for after := l.index; l.held(); {
 		p.start()
-		_, err := l.k.store.Watch(l.ctx, backend.WatchQuery{Key: l.key, After: after})
-		var e *backend.Entry
-		if err == nil {
-			e, err = l.k.store.Get(l.ctx, l.key, backend.GetOptions{})
-		}
-		switch {
-		case backend.CodeOf(err) == backend.Closed, err == nil && !l.holds(e):
+		_, watched := l.k.store.Watch(l.ctx, backend.WatchQuery{Key: l.key, After: after})
+		e, err := l.k.store.Get(l.ctx, l.key, backend.GetOptions{})
+		if backend.CodeOf(err) == backend.Closed || err == nil && !l.holds(e) {
 			l.end()
 			return
-		case err != nil:
-			p.wait(l.ctx)
-		default:
+		}
+		if err == nil {
 			after = e.ModifyIndex
+		}
+		if err != nil || watched != nil { // without news it looks now and then
+			p.wait(l.ctx)
+		} else {
 			p.reset()
 		}
 	}

@@ -129,6 +129,7 @@ func (k *Keeper) over(s *session) {
 	k.loseAll(s)
 }
 
+// loseAll makes all locks of s lost. The caller holds mu.
 func (k *Keeper) loseAll(s *session) {
 	for l := range s.locks {
 		k.lose(l)

@@ -110,7 +110,7 @@ func (w *waiter) take(ctx context.Context, op backend.TxnOp) (*lock, error) {
 			doubt = false
 		}
 		switch code := backend.CodeOf(err); {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, w.k.ctx.Err() != nil:
 			return nil, w.k.untaken(ctx, w.key, doubt && !w.own, err)
 		case code == backend.Conflict && w.s.ctx.Err() != nil:
 			return nil, backend.Errorf(backend.SessionInvalid, w.key, "the session %q has ended; create a new one", w.s.id)
