@@ -18,6 +18,7 @@ const module = "github.com/chord-plugin/chord-plugin"
 var ours = map[string][]string{
 	"backend":             {},
 	"backend/memory":      {"backend"},
+	"backend/locking":     {"backend"},
 	"backend/backendtest": {"backend"},
 	"chord/ring":          {},
 	"chord/register":      {"chord/ring"},
