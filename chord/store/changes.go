@@ -76,9 +76,8 @@ func (s *Store) Counter() uint64 { return s.changes.now() }
 
 // Changed returns a channel that is closed once a cell becomes durable after this
 // call.
-func (s *Store) Changed() <-chan struct{} { return s.changes.wait() }
-
-func (c *changes) wait() <-chan struct{} {
+func (s *Store) Changed() <-chan struct{} {
+	c := &s.changes
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.moved == nil {

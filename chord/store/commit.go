@@ -201,7 +201,7 @@ func (s *Store) commitBatch(batch []request, scratch []byte) []byte {
 	if err == nil {
 		s.marks.publish()
 		s.changes.add(batch, func(*register.Write) bool { return true })
-		s.expiring.add(batch, func(w *register.Write) bool { return w.Cell.Value.Expires > 0 })
+		s.expiring.add(batch, isExpiring)
 	}
 	s.commits.finish(bytes)
 	s.measure(took, writes, bytes)

@@ -46,30 +46,10 @@ func decodeHeld(row []byte) (h Held, err error) {
 	return Held{Session: string(rest[:n]), Key: string(rest[n:])}, nil
 }
 
-// names reports whether a session holds the key of a cell, or is to hold it once an
-// intent is applied.
-func names(v *register.Value, session string) bool {
-	if v.Session == session && !v.Over {
-		return true
-	}
-	return v.Intent != nil && v.Intent.New.Session == session && !v.Intent.New.Over
-}
-
-// sessions returns those that a cell names; most name none.
-func sessions(v *register.Value) (value, intent string) {
-	if !v.Over {
-		value = v.Session
-	}
-	if v.Intent != nil && !v.Intent.New.Over && v.Intent.New.Session != value {
-		intent = v.Intent.New.Session
-	}
-	return value, intent
-}
-
 // index adds the rows of a cell to a batch.
 func index(b *pebble.Batch, key string, v *register.Value) error {
-	held, next := sessions(v)
-	for _, session := range [...]string{held, next} {
+	now, then := v.Names()
+	for _, session := range [...]string{now, then} {
 		if session == "" {
 			continue
 		}
@@ -98,7 +78,8 @@ func (s *Store) isStale(row []byte) (stale bool, err error) {
 	_, err = s.lookup(append([]byte{tableCell}, key...), func(b []byte) error {
 		c, err := register.DecodeCell(b)
 		if row[0] == tableHeld {
-			stale = !names(&c.Value, session)
+			now, then := c.Value.Names()
+			stale = now != session && then != session
 		} else {
 			stale = c.Value.Expires == 0
 		}

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // Held is a key that a session holds.
@@ -155,17 +158,18 @@ func (s *Store) readIndex(ctx context.Context, lower, upper []byte, limit int, f
 	return last, more, err
 }
 
-// ExpiringChanged is as Changed, of cells that have Expires.
-func (s *Store) ExpiringChanged() <-chan struct{} { return s.expiring.wait() }
-
-// ExpiringChanges is as Changes, of cells that had Expires when they were written,
-// under all keys.
+// ExpiringChanges is as Changes, of cells with Expires and of sessions.
 func (s *Store) ExpiringChanges(since uint64) (keys []string, counter uint64, ok bool) {
 	return s.expiring.since(since, func(string) bool { return true })
 }
 
 // ExpiringCounter returns the counter of ExpiringChanges as of now.
 func (s *Store) ExpiringCounter() uint64 { return s.expiring.now() }
+
+// isExpiring reports whether ExpiringChanges tells of a write.
+func isExpiring(w *register.Write) bool {
+	return w.Cell.Value.Expires > 0 || strings.HasPrefix(w.Key, register.SessionPrefix)
+}
 
 func maxBytes(a, b []byte) []byte {
 	if bytes.Compare(a, b) < 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,12 +129,14 @@ func TestIndexesAgainstAModel(t *testing.T) {
 					n++
 					if rapid.IntRange(0, 4).Draw(rt, "drop") == 0 {
 						writes = append(writes, register.Write{Seq: n, Key: k, Drop: true})
-						delete(cells, k)
+						if delete(cells, k); strings.HasPrefix(k, register.SessionPrefix) {
+							expired = append(expired, k)
+						}
 						continue
 					}
 					v := value.Draw(rt, "value")
 					writes = append(writes, register.Write{Seq: n, Key: k, Cell: register.Cell{Accepted: register.Ballot{Time: n}, Value: v}})
-					if cells[k] = v; v.Expires > 0 {
+					if cells[k] = v; v.Expires > 0 || strings.HasPrefix(k, register.SessionPrefix) {
 						expired = append(expired, k)
 					}
 				}
@@ -216,22 +219,6 @@ func TestAStaleRowThatIsTrueAgain(t *testing.T) {
 	put(t, s, "k", held)
 	require.Len(t, allHeld(t, s, "s", 1), 1, "after")
 	require.Equal(t, 1, indexRows(t, s))
-}
-
-// TestWaitingForExpiring: only cells with Expires wake who waits for these.
-func TestWaitingForExpiring(t *testing.T) {
-	s := mustOpen(t, Options{Memory: true})
-	changed := s.ExpiringChanged()
-	put(t, s, "k", cellOf(1, 0))
-	select {
-	case <-changed:
-		t.Fatal("woken for nothing")
-	default:
-	}
-	c := cellOf(2, 0)
-	c.Value.Expires = 1
-	put(t, s, "k", c)
-	wait(t, changed)
 }
 
 // BenchmarkIndex compares commits of cells that are in no index with others.

@@ -56,7 +56,7 @@ type Store struct {
 	marks     marks
 	chain     chain
 	changes   changes
-	expiring  changes       // of cells with Expires
+	expiring  changes       // of those that ExpiringChanges tells of
 	unflushed atomic.Uint64 // cells written since the last flush began
 
 	closing sync.Once

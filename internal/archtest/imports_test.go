@@ -27,7 +27,7 @@ var ours = map[string][]string{
 	"chord/store":         {"chord/ring", "chord/register"},
 	"gossip":              {"chord/ring"},
 	"mesh":                {"chord/ring"},
-	"chord":               {"backend", "chord/ring", "chord/register", "chord/txn", "chord/session", "chord/store", "gossip", "mesh"},
+	"chord":               {"backend", "backend/locking", "chord/ring", "chord/register", "chord/txn", "chord/session", "chord/store", "gossip", "mesh"},
 	"plugin/proto":        {},
 	"plugin":              {"backend", "plugin/proto"},
 	"httpapi":             {"backend"},
