@@ -18,13 +18,6 @@ var verbs = map[backend.Verb]txn.Verb{
 	backend.VerbCheckSession: txn.CheckSession,
 }
 
-// noSessions answers for sessions, of which there are none.
-type noSessions struct{}
-
-func (noSessions) Alive(string) (bool, error) { return false, nil }
-
-func (noSessions) Free(_, _ string) (bool, error) { return true, nil }
-
 // Txn implements backend.Transactional. The verbs lock and unlock are Invalid:
 // no session is there to hold a key.
 func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
@@ -38,7 +31,7 @@ func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult
 	if _, err := n.serving(ctx, ""); err != nil {
 		return nil, err
 	}
-	results, err := n.txns.Run(registers{n, ctx}, noSessions{}, todo)
+	results, err := n.txns.Run(registers{n, ctx}, todo)
 	if err != nil {
 		return nil, failure(err, backend.TxnConflict)
 	}

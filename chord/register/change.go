@@ -78,9 +78,10 @@ type Change struct {
 	// Put, Delete, Pop, Place or Release.
 	Over Ended
 	// Alive is a session that is known to have lived after the change was begun. A key
-	// that is to be deleted with its holder can only be changed by who knows that the
-	// holder lives: else the change could be taken for one that came before its end,
-	// and be lost with the key.
+	// that is held can only be changed by who knows that of its holder: such a change
+	// may be taken for one that came just before the holder's end. Others must release
+	// the key first; else they could be lost with a key that goes with its holder, or
+	// take away what is known of the lock delay.
 	Alive string
 	// Fences are the rights to write that the change was made with, each of another
 	// lock, at most MaxTags.
@@ -128,7 +129,7 @@ func (c *Change) Apply(cur Value, w Past) (next Value, changed bool, res Result)
 		return cur, false, Result{Outcome: Held, Index: base.Index(), Value: Value{Intent: &Intent{Txn: in.Txn, Stamp: in.Stamp}}}
 	case c.Kind == Release:
 		return c.release(cur, base, resolved, w)
-	case base.Delete && !base.Over && base.Session != c.Alive:
+	case base.Holder() != "" && base.Holder() != c.Alive:
 		return cur, false, Result{Outcome: Held, Index: base.Index(), Value: Value{Holding: base.Holding}}
 	case c.If && c.Index != base.Index():
 		return cur, false, Result{Outcome: Refused, Index: base.Index()}

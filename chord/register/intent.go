@@ -79,6 +79,15 @@ type Holding struct {
 	Token uint64
 }
 
+// Holder returns the session that holds the key, or "". Whether it still lives is
+// not said here.
+func (h *Holding) Holder() string {
+	if h.Over {
+		return ""
+	}
+	return h.Session
+}
+
 // Content is what a change leaves at a key.
 type Content struct {
 	// Live is false for a deletion; the rest is then zero.

@@ -139,13 +139,16 @@ func TestHoldingIsKept(t *testing.T) {
 	s := &store{t: t}
 	s.do(Change{Kind: Put, Data: []byte("a"), Take: true, Holding: Holding{Session: "s", Holders: 1}})
 	want := Holding{Session: "s", Holders: 1, Token: 10}
-	s.do(Change{Kind: Put, Data: []byte("b")})
-	s.do(Change{Kind: Place, Txn: txn1, Data: []byte("c")})
+	s.do(Change{Kind: Put, Data: []byte("b"), Alive: "s"})
+	s.do(Change{Kind: Place, Txn: txn1, Data: []byte("c"), Alive: "s"})
 	s.do(Change{Kind: Resolve, Over: Ended{Txn: txn1, Committed: true}})
 	if s.v.Holding != want {
 		t.Fatalf("%+v", s.v.Holding)
 	}
-	res := s.do(Change{Kind: Place, Txn: txn1, Take: true, Holding: Holding{Session: "z", Holders: 2}})
+	res := s.do(Change{Kind: Place, Txn: txn1, Take: true, Holding: Holding{Session: "z", Holders: 2}, Alive: "s"})
+	if now, then := s.v.Names(); now != "s" || then != "z" {
+		t.Fatalf("it names %q and %q", now, then)
+	}
 	if res.Value.Holding != (Holding{Session: "z", Holders: 2, Token: s.n}) {
 		t.Fatalf("%+v", res)
 	}
@@ -153,13 +156,13 @@ func TestHoldingIsKept(t *testing.T) {
 	if s.v.Holding != res.Value.Holding {
 		t.Fatalf("%+v", s.v.Holding)
 	}
-	s.do(Change{Kind: Put, Fresh: true})
+	s.do(Change{Kind: Put, Fresh: true, Alive: "z"})
 	if s.v.Holding != (Holding{}) || s.v.Create != s.n {
 		t.Fatalf("%+v", s.v)
 	}
 	s.do(Change{Kind: Put, Take: true, Holding: Holding{Session: "s", Holders: 3}})
 	// Deleted and created anew in one transaction: nothing is left.
-	s.do(Change{Kind: Place, Txn: txn1, Data: []byte("d"), Fresh: true})
+	s.do(Change{Kind: Place, Txn: txn1, Data: []byte("d"), Fresh: true, Alive: "s"})
 	at := s.n
 	s.do(Change{Kind: Resolve, Over: Ended{Txn: txn1, Committed: true}})
 	if s.v.Holding != (Holding{}) || s.v.Create != at {

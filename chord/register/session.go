@@ -56,6 +56,9 @@ func (s *Session) Lasts() time.Duration {
 	return s.TTL
 }
 
+// Delays reports whether a lock delay of the session is running.
+func (s *Session) Delays() bool { return s.State == SessionEnded && s.Delay > 0 }
+
 // AppendSession appends the encoding of s to dst, as it is stored in the session
 // register's data: state, delete (0 or 1), TTL and delay in nanoseconds, renewals,
 // name (length, bytes), then data; numbers as in a cell.

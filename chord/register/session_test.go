@@ -107,8 +107,25 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// TestDeletedWithHolder: a key that goes with its holder can not be changed by who
-// does not know whether that lives.
+// TestHeld: a key that is held can not be changed by who does not know whether the
+// holder lives.
+func TestHeld(t *testing.T) {
+	s := &store{t: t}
+	s.do(held("s", false))
+	for _, c := range []Change{{Kind: Put}, {Kind: Delete, If: true}, {Kind: Place, Txn: txn1, Guard: true, Alive: "z"}} {
+		if res := s.do(c); res.Outcome != Held || res.Value.Intent != nil || res.Value.Session != "s" {
+			t.Fatalf("%v: %+v", c.Kind, res)
+		}
+	}
+	s.do(Change{Kind: Place, Txn: txn1, Data: []byte("b"), Alive: "s"})
+	s.do(Change{Kind: Delete, Over: Ended{Txn: txn1, Committed: true}, Alive: "s"})
+	if s.v.Live || s.v.Holder() != "" {
+		t.Fatalf("%+v", s.v)
+	}
+}
+
+// TestDeletedWithHolder: a key that goes with its holder is gone once that is
+// released, with what was written to it before.
 func TestDeletedWithHolder(t *testing.T) {
 	s := &store{t: t}
 	s.do(held("s", true))

@@ -93,6 +93,15 @@ func (v *Value) Head() Value {
 // that the value may be forgotten.
 func (v *Value) IsTombstone() bool { return !v.Live && v.Intent == nil }
 
+// Names returns the sessions that the value names as holders: now, and once its
+// intent is applied. Both may be empty.
+func (v *Value) Names() (now, then string) {
+	if in := v.Intent; in != nil {
+		then = in.New.Holder()
+	}
+	return v.Holder(), then
+}
+
 // Size returns how many bytes of data a value has, with those of its intent and of
 // what it would be without its last write.
 func (v *Value) Size() int {

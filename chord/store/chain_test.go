@@ -87,7 +87,7 @@ func TestDamagedConfiguration(t *testing.T) {
 	fs := vfs.NewMem()
 	s := mustOpen(t, small(fs))
 	require.NoError(t, s.Install(configuration(1, 1)))
-	require.NoError(t, s.set(configurationKey(2), configuration(3, 1).Encode()))
+	require.NoError(t, s.db.Set(configurationKey(2), configuration(3, 1).Encode(), nil))
 	require.NoError(t, s.Close())
 	_, err := Open(small(fs))
 	require.ErrorIs(t, err, errDamaged)

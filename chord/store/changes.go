@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // The limits of the ring of recent changes.
@@ -38,14 +40,14 @@ func (c *changes) now() uint64 {
 	return c.counter
 }
 
-// add takes the cells of a batch that is durable.
-func (c *changes) add(batch []request) {
+// add takes those cells of a batch, which is durable, that are to be told.
+func (c *changes) add(batch []request, told func(w *register.Write) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	moved := false
 	for i := range batch {
 		for j := range batch[i].writes {
-			if w := &batch[i].writes[j]; w.Mark == nil {
+			if w := &batch[i].writes[j]; w.Mark == nil && told(w) {
 				c.push(w.Key)
 				moved = true
 			}
@@ -90,16 +92,21 @@ func (s *Store) Changed() <-chan struct{} {
 // or too many changes ago (MaxChanges, MaxChangesBytes). A key is reported no
 // later than its write is acknowledged. Internal keys are left out as in Scan.
 func (s *Store) Changes(prefix, after string, since uint64) (keys []string, counter uint64, ok bool) {
-	c := &s.changes
+	return s.changes.since(since, func(key string) bool {
+		internal := prefix == "" && (key == "" || key[0] == 0)
+		return strings.HasPrefix(key, prefix) && key > after && !internal
+	})
+}
+
+// since returns the keys that changed after a counter, and the counter as of now.
+func (c *changes) since(since uint64, of func(key string) bool) (keys []string, counter uint64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if since+1 < c.oldest || since > c.counter {
 		return nil, c.counter, false
 	}
 	for n := since + 1; n <= c.counter; n++ {
-		key := c.keys[n%MaxChanges]
-		internal := prefix == "" && (key == "" || key[0] == 0)
-		if strings.HasPrefix(key, prefix) && key > after && !internal {
+		if key := c.keys[n%MaxChanges]; of(key) {
 			keys = append(keys, key)
 		}
 	}

@@ -19,6 +19,7 @@ const maxScratch = 1 << 20
 type request struct {
 	shard  int
 	writes []register.Write
+	stale  [][]byte // rows of the indexes, to be removed; then there are no writes
 	bytes  int
 	done   func(upTo uint64, err error)
 }
@@ -199,7 +200,8 @@ func (s *Store) commitBatch(batch []request, scratch []byte) []byte {
 	}
 	if err == nil {
 		s.marks.publish()
-		s.changes.add(batch)
+		s.changes.add(batch, func(*register.Write) bool { return true })
+		s.expiring.add(batch, isExpiring)
 	}
 	s.commits.finish(bytes)
 	s.measure(took, writes, bytes)
@@ -223,6 +225,11 @@ func (s *Store) writeBatch(batch []request, scratch []byte) ([]byte, error) {
 	b := s.db.NewBatch()
 	cells := 0
 	for i := range batch {
+		if err := s.prune(b, batch[i].stale); err != nil {
+			s.disk.fail(fmt.Errorf("remove what is stale: %w", err))
+		}
+	}
+	for i := range batch {
 		for j := range batch[i].writes {
 			w := &batch[i].writes[j]
 			var err error
@@ -236,7 +243,9 @@ func (s *Store) writeBatch(batch []request, scratch []byte) ([]byte, error) {
 				cells++
 				n := len(scratch)
 				scratch = register.AppendCell(scratch, &w.Cell)
-				err = b.Set(scratch[:n], scratch[n:], nil)
+				if err = b.Set(scratch[:n], scratch[n:], nil); err == nil {
+					err = index(b, w.Key, &w.Cell.Value)
+				}
 			}
 			if err != nil {
 				s.disk.fail(fmt.Errorf("write %q: %w", w.Key, err))

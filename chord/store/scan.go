@@ -78,19 +78,24 @@ func (s *Store) scan(ctx context.Context, opts ScanOptions) (ScanResult, error) 
 	if err := s.scanCells(ctx, opts, &res); err != nil {
 		return ScanResult{}, err
 	}
-	// What the iterator showed was durable, or in the batch that was under way
-	// when it was made; that batch has ended, or is the one under way now.
+	if err := s.settled(ctx); err != nil {
+		return ScanResult{}, err
+	}
+	return res, nil
+}
+
+// settled waits until what an iterator showed before is durable: it was, or was in
+// the batch that was under way when the iterator was made; that batch has ended, or
+// is the one under way now.
+func (s *Store) settled(ctx context.Context) error {
 	if durable := s.commits.wait(); durable != nil {
 		select {
 		case <-durable:
 		case <-ctx.Done():
-			return ScanResult{}, ctx.Err()
+			return ctx.Err()
 		}
 	}
-	if err := s.disk.err(); err != nil {
-		return ScanResult{}, err
-	}
-	return res, nil
+	return s.disk.err()
 }
 
 // scanCells fills a page.
@@ -163,16 +168,22 @@ func readCell(it *pebble.Iterator, values bool) (KeyCell, error) {
 // cellBounds returns the first row that a scan may show and the first behind it.
 func cellBounds(prefix, after string, internal bool) (lower, upper []byte) {
 	lower = appendCellKey(nil, prefix)
-	upper = appendCellKey(nil, prefix)
+	upper = above(lower)
 	if prefix == "" && !internal {
 		lower = append(lower, 1) // the internal keys are below
 	}
 	if from := append(appendCellKey(nil, after), 0); after != "" && bytes.Compare(from, lower) > 0 {
 		lower = from
 	}
+	return lower, upper
+}
+
+// above returns the first row that does not begin with prefix and is above it.
+func above(prefix []byte) []byte {
+	upper := bytes.Clone(prefix)
 	for i := len(upper) - 1; ; i-- { // the table's byte is below 255, so this ends
 		if upper[i]++; upper[i] != 0 {
-			return lower, upper[:i+1]
+			return upper[:i+1]
 		}
 	}
 }

@@ -56,6 +56,7 @@ type Store struct {
 	marks     marks
 	chain     chain
 	changes   changes
+	expiring  changes       // of those that ExpiringChanges tells of
 	unflushed atomic.Uint64 // cells written since the last flush began
 
 	closing sync.Once
@@ -92,6 +93,7 @@ func open(opts Options) (*Store, error) {
 		return nil, errors.Join(err, s.closeDatabase(), dir.close())
 	}
 	s.changes.init(s.identity.Boot)
+	s.expiring.init(s.identity.Boot)
 	s.wg.Add(2)
 	go s.commitAll()
 	go s.watch()
@@ -151,8 +153,16 @@ func (s *Store) load(ready bool) error {
 	if err := s.loadChain(); err != nil {
 		return err
 	}
+	if err := s.loadIndex(ready); err != nil {
+		return err
+	}
 	s.identity.Boot++
-	return s.set(identityKey, encodeIdentity(s.identity))
+	b := s.db.NewBatch()
+	err := errors.Join(b.Set(identityKey, encodeIdentity(s.identity), nil), b.Set(indexKey, encodeIndex(s.identity.Boot), nil))
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return s.apply(b)
 }
 
 func (s *Store) loadIdentity(ready bool) error {
@@ -171,16 +181,6 @@ func (s *Store) loadIdentity(ready bool) error {
 		err = fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return errors.Join(err, closer.Close())
-}
-
-// set makes one row durable. The rows of a member are few; cells go through
-// Commit.
-func (s *Store) set(key, value []byte) error {
-	b := s.db.NewBatch()
-	if err := b.Set(key, value, nil); err != nil {
-		return errors.Join(err, b.Close())
-	}
-	return s.apply(b)
 }
 
 // apply makes a batch durable. Whatever stops it fails the store.

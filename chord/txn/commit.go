@@ -33,8 +33,14 @@ func (tx *Tx) Commit(r Registers) (map[string]register.Value, error) {
 		}
 		keys = slices.Sorted(maps.Keys(tx.writes))
 	}
-	k := &commit{c: tx.c, tx: tx, keys: keys, answers: make([]register.Value, len(keys)), began: r.Now()}
-	return k.run(r)
+	for {
+		k := &commit{c: tx.c, tx: tx, keys: keys, validates: tx.validates(), answers: make([]register.Value, len(keys)), began: r.Now()}
+		after, err := k.run(r)
+		if !k.anew {
+			return after, err
+		}
+		tx.id.Attempt++
+	}
 }
 
 // validates reports whether the transaction depends on what it does not write.
@@ -56,7 +62,7 @@ func (tx *Tx) conditional(key string) register.Change {
 	w := tx.writes[key]
 	w.Kind, w.Txn = register.Place, tx.id
 	if v, ok := tx.reads[key]; ok {
-		w.If, w.Index = true, v.Index()
+		w.If, w.Index, w.Alive = true, v.Index(), v.Holder()
 	}
 	return w
 }
@@ -77,7 +83,7 @@ func (tx *Tx) commitOne(r Registers, key string) (map[string]register.Value, err
 func (c *Coordinator) changeOne(r Registers, key string, w register.Change) (register.Result, error) {
 	w.Kind, w.Txn, w.Tell = register.Put, ID{}, true
 	if w.Remove {
-		w = register.Change{Kind: register.Delete, If: w.If, Index: w.Index}
+		w = register.Change{Kind: register.Delete, If: w.If, Index: w.Index, Alive: w.Alive}
 	}
 	res, err := c.Change(r, key, w)
 	switch {
@@ -100,9 +106,12 @@ type commit struct {
 	keys    []string
 	answers []register.Value // what each key is after it
 	began   time.Duration
+	// validates is what the status says.
+	validates bool
 
 	mu     sync.Mutex
 	failed bool // an intent could not be placed: the others need not wait
+	anew   bool // it must validate, and did not say so
 }
 
 func (k *commit) run(r Registers) (map[string]register.Value, error) {
@@ -151,7 +160,7 @@ func (k *commit) create(r Registers) error {
 	if !holds(ruleCreateFirst) {
 		return nil
 	}
-	st := register.Status{State: register.Pending, Validates: k.tx.validates(), Keys: k.keys}
+	st := register.Status{State: register.Pending, Validates: k.validates, Keys: k.keys}
 	err := create(r, k.tx.id, st)
 	if errors.Is(err, ErrUnknown) {
 		if st, err := status(r, k.tx.id, false); err == nil && st.State == register.Pending {
@@ -223,6 +232,12 @@ func (k *commit) placeOne(r Registers, i int) error {
 		case register.Oversized:
 			return tooLarge(key, "put failed due to value being too large: the new value does not fit beside the old one; write it outside of a transaction, or delete the old one first")
 		}
+		if res.Value.Intent == nil {
+			if w.Alive, err = k.assert(r, key, res.Value.Session); err != nil {
+				return err
+			}
+			continue
+		}
 		by := res.Value.Intent.Txn
 		// Had it read the key, what it read is lost if the other commits.
 		over, settled, err := k.c.settle(r, by, k.tx.id, w.If)
@@ -241,6 +256,23 @@ func (k *commit) placeOne(r Registers, i int) error {
 		}
 	}
 	return conflict(key, "the transaction failed at another key")
+}
+
+// assert is Coordinator.assert. The transaction depends on a session that holds
+// what it writes: it must come before the session's end, and readers of old values
+// before it must nudge it.
+func (k *commit) assert(r Registers, key, holder string) (string, error) {
+	alive, err := k.c.assert(r, key, holder)
+	if err != nil || alive == "" {
+		return alive, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tx.depend(alive)
+	if k.anew = !k.validates; k.anew {
+		return alive, conflict(key, "a session holds the key; try again")
+	}
+	return alive, nil
 }
 
 func (k *commit) late() error {

@@ -9,9 +9,8 @@ import (
 
 // Run runs a one-shot transaction. When checks fail the error is a *Failed that
 // names each. A transaction that loses against others is tried again, with its
-// old age, before it ends with a conflict. sessions may be nil where no operation
-// concerns a lock.
-func (c *Coordinator) Run(r Registers, sessions Sessions, ops []Op) ([]Result, error) {
+// old age, before it ends with a conflict.
+func (c *Coordinator) Run(r Registers, ops []Op) ([]Result, error) {
 	if err := check(ops); err != nil {
 		return nil, err
 	}
@@ -28,11 +27,11 @@ func (c *Coordinator) Run(r Registers, sessions Sessions, ops []Op) ([]Result, e
 	}
 	began, pause := r.Now(), c.cfg.Pause
 	for {
-		results, err := c.attempt(r, id, sessions, ops)
+		results, err := c.attempt(r, &id, ops)
 		if KindOf(err) != Conflict {
 			return results, err
 		}
-		if id.Attempt++; id.Attempt == maxAttempts || r.Now()-began > c.cfg.Life {
+		if id.Attempt++; id.Attempt >= maxAttempts || r.Now()-began > c.cfg.Life {
 			return nil, err
 		}
 		var e *Error
@@ -96,11 +95,15 @@ type oneShot struct {
 	// how many keys it deleted as trees.
 	own   []int
 	trees int
+	// sessions are those that were looked at.
+	sessions map[string]register.Session
 }
 
-func (c *Coordinator) attempt(r Registers, id ID, sessions Sessions, ops []Op) ([]Result, error) {
-	o := &oneShot{tx: c.begin(r, id), r: r}
-	o.tx.oneShot, o.tx.guards, o.tx.asked = true, id.Attempt > 0, sessions
+// attempt makes one attempt, or a second one at once, which it counts.
+func (c *Coordinator) attempt(r Registers, id *ID, ops []Op) ([]Result, error) {
+	o := &oneShot{tx: c.begin(r, *id), r: r, sessions: map[string]register.Session{}}
+	defer func() { *id = o.tx.id }()
+	o.tx.oneShot, o.tx.guards = true, id.Attempt > 0
 	o.tx.maxWrites = MaxOps + MaxTree
 	if err := o.fetch(ops); err != nil {
 		return nil, err
@@ -192,7 +195,7 @@ func (o *oneShot) run(i int, op *Op) error {
 	case DeleteCAS:
 		return o.tx.Delete(o.r, op.Key)
 	case Lock, Unlock:
-		return o.store(i, op, op.holding(&v))
+		return o.store(i, op, o.holding(op, &v))
 	case CheckNotExists:
 		return nil
 	case CheckIndex, CheckSession:

@@ -12,13 +12,46 @@ func (c *Coordinator) Read(r Registers, key string) (register.Value, error) {
 	return c.read(r, key, false)
 }
 
-// read is Read; with wait it gives any pending transaction a moment to end, else
-// only one that it would have to nudge.
 func (c *Coordinator) read(r Registers, key string, wait bool) (register.Value, error) {
 	cell, err := r.Read(key)
 	if err != nil {
 		return register.Value{}, unavailable(key, err)
 	}
+	return c.shown(r, key, cell, wait)
+}
+
+// Shown is Read for who has just read the key's register.
+func (c *Coordinator) Shown(r Registers, key string, cell register.Value) (register.Value, error) {
+	return c.shown(r, key, cell, false)
+}
+
+// shown returns what hosts see of a value that was read, or of what is there when
+// that is over. A holder that lives now lived when the value was there; from one
+// that has ended the key is released first, so that everybody sees its end at once.
+func (c *Coordinator) shown(r Registers, key string, cell register.Value, wait bool) (register.Value, error) {
+	for range maxLooks {
+		v, err := c.settled(r, key, cell, wait)
+		if err != nil || v.Holder() == "" || !holds(ruleHolderLives) {
+			return v, err
+		}
+		alive, err := c.Alive(r, v.Holder())
+		if err == nil && !alive {
+			err = c.Release(r, key, v.Holder())
+		}
+		if err != nil || alive {
+			return v, err
+		}
+		if cell, err = r.Read(key); err != nil {
+			return register.Value{}, unavailable(key, err)
+		}
+	}
+	return register.Value{}, conflict(key, "its holders kept ending while the key was read; try again")
+}
+
+// settled returns what hosts see of a value but for the end of its holder; with
+// wait it gives any pending transaction a moment to end, else only one that it
+// would have to nudge.
+func (c *Coordinator) settled(r Registers, key string, cell register.Value, wait bool) (register.Value, error) {
 	var waited, pause time.Duration
 	for range maxLooks {
 		if cell.Intent == nil {

@@ -63,23 +63,14 @@ type KeyValue struct {
 	register.Value
 }
 
-// Sessions answers for the sessions that locks are held with. A session that
-// ended has ended for good.
-type Sessions interface {
-	// Alive reports whether a session exists and has not ended.
-	Alive(session string) (bool, error)
-	// Free reports whether a key may be locked that holder (which may be empty) is
-	// named as the holder of: nobody holds it and no lock delay is running.
-	Free(key, holder string) (bool, error)
-}
-
 // seen is what a transaction remembers of a read.
 type seen struct {
-	live  bool
-	stamp uint64
+	live   bool
+	stamp  uint64
+	holder string
 }
 
-func sight(v *register.Value) seen { return seen{v.Live, v.Stamp()} }
+func sight(v *register.Value) seen { return seen{v.Live, v.Stamp(), v.Holder()} }
 
 // still reports whether hosts saw nothing happen to a key between two reads of it.
 // A tombstone may have been forgotten between them. That nothing else happened

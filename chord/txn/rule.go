@@ -19,4 +19,10 @@ const (
 	ruleApplyAfter
 	ruleOneMoment
 	rulePlaceOnce
+	ruleHolderLives
+	ruleListHolders
+	ruleAlive
+	ruleSessionAtCommit
+	ruleLockDelay
+	ruleLockTombstone
 )

@@ -8,6 +8,7 @@ import "fmt"
 var Rules = []string{
 	"createlate", "novalidate", "forgetfirst", "nolistcheck", "ignoreintent", "onepass", "statusafter", "nonudge",
 	"absentold", "statusperkey", "applyearly", "manymoments", "placeagain",
+	"deadholder", "listdeadholder", "noalive", "sessionatcommit", "nolockdelay", "locktombstone",
 }
 
 var broken = -1

@@ -4,7 +4,7 @@ import "github.com/chord-plugin/chord-plugin/chord/register"
 
 // settle finds out whether the intent of by may be taken away, for a writer me. A
 // pending transaction is left alone, and false returned, unless me is the older
-// one (and by was let be for a moment, or urgent) or by is known for longer than
+// one, as the zero ID is (and by was let be for a moment, or urgent) or by is known for longer than
 // the timeout: then it is aborted.
 func (c *Coordinator) settle(r Registers, by, me ID, urgent bool) (register.Ended, bool, error) {
 	st, err := status(r, by, false)
@@ -51,49 +51,38 @@ func (c *Coordinator) await(r Registers, by, me ID) error {
 	}
 }
 
-// Unblocked runs a change of one key that intents may be in the way of: try
-// reports in whose way it came, and is called again with that one once it has
-// ended. It ends with the first error of try or of the registers.
-func (c *Coordinator) Unblocked(r Registers, key string, try func(over register.Ended) (by ID, held bool, err error)) error {
+// Change is a Put, a Delete, a Pop or a Release of one key by itself. Done and
+// Refused are the outcomes. It waits for a transaction that is in the way, or ends
+// it; a Release only for a moment.
+func (c *Coordinator) Change(r Registers, key string, ch register.Change) (register.Result, error) {
 	var me ID
-	var over register.Ended
-	for pause := c.cfg.Pause; ; pause = c.pause(pause) {
-		by, held, err := try(over)
-		if err != nil || !held {
-			return err
+	for pause := c.cfg.Pause; ; {
+		res, err := r.Change(key, ch)
+		if err != nil || res.Outcome != register.Held {
+			return res, err
 		}
-		if me.IsZero() {
-			start, err := r.NewID()
-			if err != nil {
-				return unavailable(key, err)
+		in := res.Value.Intent
+		if in == nil {
+			// What goes wrong from here on, the change itself has not happened.
+			if ch.Alive, err = c.assert(r, key, res.Value.Session); err != nil {
+				return res, unavailable(key, err)
 			}
-			me = ID{Start: start}
-		}
-		settled := false
-		if over, settled, err = c.settle(r, by, me, false); err != nil {
-			return unavailable(key, err) // try did nothing
-		}
-		if settled {
 			continue
 		}
-		if err := r.Sleep(pause); err != nil {
-			return unavailable(key, err)
+		if me.IsZero() && ch.Kind != register.Release {
+			if me.Start, err = r.NewID(); err != nil {
+				return res, unavailable(key, err)
+			}
 		}
-	}
-}
-
-// Change is a Put, a Delete or a Pop of one key by itself. Done and Refused are
-// the outcomes.
-func (c *Coordinator) Change(r Registers, key string, ch register.Change) (register.Result, error) {
-	var res register.Result
-	err := c.Unblocked(r, key, func(over register.Ended) (by ID, held bool, err error) {
+		over, settled, err := c.settle(r, in.Txn, me, false)
+		if err == nil && !settled {
+			pause, err = c.pause(pause), r.Sleep(pause)
+		}
+		if err != nil {
+			return res, unavailable(key, err)
+		}
 		ch.Over = over
-		if res, err = r.Change(key, ch); err == nil && res.Outcome == register.Held {
-			return res.Value.Intent.Txn, true, nil
-		}
-		return ID{}, false, err
-	})
-	return res, err
+	}
 }
 
 // finish brings a transaction to its end: it is aborted if it is still pending,

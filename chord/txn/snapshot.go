@@ -52,8 +52,31 @@ func (c *Coordinator) Snapshot(r Registers, q Range) (Snapshot, error) {
 }
 
 // reveal replaces the cells that have intents by what hosts see there; false if
-// a transaction ended meanwhile and the range must be scanned anew.
+// a transaction or a holder ended meanwhile and the range must be scanned anew.
 func (c *Coordinator) reveal(r Registers, pic *Picture) (bool, error) {
+	settled, err := c.revealIntents(r, pic)
+	if err != nil || !settled || !holds(ruleListHolders) {
+		return settled, err
+	}
+	// From here on: a holder that lives later lived at the moment of the picture.
+	holders := make([]string, len(pic.Keys))
+	for i := range pic.Keys {
+		holders[i] = pic.Keys[i].Holder()
+	}
+	ended, err := c.Ended(r, holders)
+	if err != nil || len(ended) == 0 {
+		return true, err
+	}
+	var at []int
+	for i := range holders {
+		if ended[holders[i]] {
+			at = append(at, i)
+		}
+	}
+	return false, r.Each(len(at), func(i int) error { return c.Release(r, pic.Keys[at[i]].Key, holders[at[i]]) })
+}
+
+func (c *Coordinator) revealIntents(r Registers, pic *Picture) (bool, error) {
 	var at []int
 	var met []ID
 	for i := range pic.Keys {

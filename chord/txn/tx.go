@@ -30,9 +30,9 @@ type Tx struct {
 	// reads are without the past and intents; ranges what was listed.
 	reads  map[string]register.Value
 	ranges []rangeRead
-	// sessions must be alive at the end; asked answers.
-	sessions []string
-	asked    Sessions
+	// sessions must live at the end, as must those that hold what was read; the lock
+	// delays of delays must be running.
+	sessions, delays []string
 	// writes are as Place takes them.
 	writes map[string]register.Change
 	// newest is the newest stamp of the last list.

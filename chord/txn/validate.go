@@ -18,6 +18,12 @@ func (k *commit) validate(r Registers) error {
 			keys = append(keys, key)
 		}
 	}
+	for key := range k.tx.writes {
+		// What a tombstone says of the last holder has no index.
+		if v, ok := k.tx.reads[key]; ok && !v.Live && k.tx.writes[key].Holding.Session != "" && holds(ruleLockTombstone) {
+			keys = append(keys, key)
+		}
+	}
 	slices.Sort(keys)
 	if !holds(ruleValidate) {
 		keys = nil
@@ -33,7 +39,7 @@ func (k *commit) validate(r Registers) error {
 			}
 		}
 	}
-	return k.tx.validateSessions()
+	return k.tx.validateSessions(r)
 }
 
 func (k *commit) validateKey(r Registers, key string) error {
@@ -134,7 +140,7 @@ func (read *rangeRead) compare(pic *Picture, same func(v *register.Value, before
 // confirm is the validation of a transaction that wrote nothing. It stands in
 // nobody's way: a pending transaction is nudged, and its old values are right.
 func (tx *Tx) confirm(r Registers) error {
-	if len(tx.reads)+len(tx.ranges)+len(tx.sessions) <= 1 {
+	if len(tx.reads)+len(tx.ranges) <= 1 {
 		return nil // of one moment by itself
 	}
 	keys := slices.Sorted(maps.Keys(tx.reads))
@@ -142,7 +148,11 @@ func (tx *Tx) confirm(r Registers) error {
 		keys = nil
 	}
 	err := r.Each(len(keys), func(i int) error {
-		cell, err := tx.c.read(r, keys[i], false)
+		cell, err := r.Read(keys[i])
+		if err != nil {
+			return unavailable(keys[i], err)
+		}
+		cell, err = tx.c.settled(r, keys[i], cell, false)
 		before := tx.reads[keys[i]]
 		if err == nil && !sight(&before).still(&cell) {
 			err = conflict(keys[i], "the key changed since the transaction read it; try again")
@@ -159,7 +169,7 @@ func (tx *Tx) confirm(r Registers) error {
 			}
 		}
 	}
-	return tx.validateSessions()
+	return tx.validateSessions(r)
 }
 
 func (tx *Tx) confirmRange(r Registers, read *rangeRead) error {
@@ -177,19 +187,4 @@ func (tx *Tx) confirmRange(r Registers, read *rangeRead) error {
 		}
 	}
 	return conflict(read.q.Prefix, "transactions kept ending while the keys under this prefix were read; try again")
-}
-
-// validateSessions checks the sessions again: one that is alive now was alive all
-// the time.
-func (tx *Tx) validateSessions() error {
-	for _, session := range tx.sessions {
-		alive, err := tx.asked.Alive(session)
-		if err != nil {
-			return unavailable("", err)
-		}
-		if !alive {
-			return conflict("", "a session that the transaction depends on has ended; try again")
-		}
-	}
-	return nil
 }

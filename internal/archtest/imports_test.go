@@ -24,10 +24,11 @@ var ours = map[string][]string{
 	"chord/register":      {"chord/ring"},
 	"chord/fence":         {"chord/register", "chord/ring"},
 	"chord/txn":           {"chord/register"},
+	"chord/session":       {"chord/register", "chord/txn"},
 	"chord/store":         {"chord/ring", "chord/register"},
 	"gossip":              {"chord/ring"},
 	"mesh":                {"chord/ring"},
-	"chord":               {"backend", "chord/ring", "chord/register", "chord/fence", "chord/txn", "chord/store", "gossip", "mesh"},
+	"chord":               {"backend", "backend/locking", "chord/ring", "chord/register", "chord/fence", "chord/txn", "chord/session", "chord/store", "gossip", "mesh"},
 	"plugin/proto":        {},
 	"plugin":              {"backend", "backend/locking", "plugin/proto"},
 	"httpapi":             {"backend", "backend/locking"},
@@ -36,7 +37,7 @@ var ours = map[string][]string{
 
 // pure packages import the standard library only, and of it nothing that waits,
 // reads or writes.
-var pure = []string{"chord/ring", "chord/register", "chord/fence", "chord/txn"}
+var pure = []string{"chord/ring", "chord/register", "chord/fence", "chord/txn", "chord/session"}
 
 var impure = []string{"os", "net", "context", "log", "log/slog", "io/fs", "time/tzdata", "sync/atomic"}
 

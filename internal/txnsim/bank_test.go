@@ -47,7 +47,7 @@ func (r *run) seen(e *port, prefix string) (state, error) {
 		}
 		return s, err
 	case 1:
-		results, err := e.n.c.Run(e, nil, []txn.Op{{Verb: txn.GetTree, Key: prefix}})
+		results, err := e.n.c.Run(e, []txn.Op{{Verb: txn.GetTree, Key: prefix}})
 		for i := range results {
 			s[results[i].Key] = number(&results[i].Value)
 		}
@@ -57,7 +57,7 @@ func (r *run) seen(e *port, prefix string) (state, error) {
 		for _, key := range r.keys {
 			ops = append(ops, txn.Op{Verb: txn.GetOrEmpty, Key: key})
 		}
-		results, err := e.n.c.Run(e, nil, ops)
+		results, err := e.n.c.Run(e, ops)
 		for i := range results {
 			s[results[i].Key] = number(&results[i].Value)
 		}
@@ -150,7 +150,7 @@ func transferOneShot(e *port, from, to string, amount int) error {
 		}
 		ops = append(ops, txn.Op{Verb: txn.CAS, Key: m.key, Index: cell.Index(), Data: data(number(&cell) + m.by)})
 	}
-	_, err := e.n.c.Run(e, nil, ops)
+	_, err := e.n.c.Run(e, ops)
 	return err
 }
 
@@ -172,7 +172,7 @@ func TestWriteSkew(t *testing.T) {
 				return err
 			}
 			if x < 0.5 {
-				_, err := e.n.c.Run(e, nil, []txn.Op{{Verb: txn.Set, Key: r.keys[0], Data: data(1)}, {Verb: txn.Set, Key: r.keys[1], Data: data(1)}})
+				_, err := e.n.c.Run(e, []txn.Op{{Verb: txn.Set, Key: r.keys[0], Data: data(1)}, {Verb: txn.Set, Key: r.keys[1], Data: data(1)}})
 				return err
 			}
 			tx, err := e.n.c.Begin(e, false)

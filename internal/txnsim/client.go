@@ -236,7 +236,7 @@ func (r *run) oneShot(e *port, o **operation) error {
 		op.steps, ops = append(op.steps, st), append(ops, t)
 	}
 	*o = op
-	results, err := e.n.c.Run(e, nil, ops)
+	results, err := e.n.c.Run(e, ops)
 	if err != nil {
 		return err
 	}

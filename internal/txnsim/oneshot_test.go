@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/session"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -27,28 +29,29 @@ func calm(t *testing.T, body func(e *port)) {
 	}
 	r.run(r.Now+time.Second, func() bool { return len(e.p.routines) == 0 })
 	for key, v := range r.held {
-		if v.Intent != nil || key[0] == 0 && v.Live {
+		if v.Intent != nil || strings.HasPrefix(key, register.TxnPrefix) && v.Live {
 			t.Errorf("key %q was left as %+v", key, v)
 		}
 	}
 }
 
-// sessions that live, and keys with a lock delay.
-type sessions struct {
-	alive map[string]bool
-	delay map[string]bool
-}
-
-func (s sessions) Alive(id string) (bool, error)         { return s.alive[id], nil }
-func (s sessions) Free(key, holder string) (bool, error) { return !s.delay[key], nil }
-
 // TestVerbs: each verb, alone and with another, so that it goes both ways.
 func TestVerbs(t *testing.T) {
 	calm(t, func(e *port) {
-		ses := sessions{map[string]bool{"s": true, "z": true}, map[string]bool{"delayed": true}}
+		for _, id := range []string{"s", "z", "d"} {
+			if _, err := session.Create(e, id, register.Session{TTL: time.Minute, Delay: time.Second, Delete: id == "d"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		end := func(id string) {
+			t.Helper()
+			if err := session.Destroy(e.n.c, e, id, func(string) ([]string, error) { return nil, nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
 		run := func(ops ...txn.Op) []txn.Result {
 			t.Helper()
-			results, err := e.n.c.Run(e, ses, ops)
+			results, err := e.n.c.Run(e, ops)
 			if err != nil {
 				t.Fatalf("%v: %v", ops, err)
 			}
@@ -56,7 +59,7 @@ func TestVerbs(t *testing.T) {
 		}
 		fails := func(want []txn.Fault, ops ...txn.Op) {
 			t.Helper()
-			_, err := e.n.c.Run(e, ses, ops)
+			_, err := e.n.c.Run(e, ops)
 			var failed *txn.Failed
 			if !errors.As(err, &failed) {
 				t.Fatalf("%v: %v; want %v", ops, err, want)
@@ -134,7 +137,6 @@ func TestVerbs(t *testing.T) {
 
 		// Locks.
 		fails([]txn.Fault{txn.FaultSession}, by(txn.Lock, "l", "dead"))
-		fails([]txn.Fault{txn.FaultLocked}, by(txn.Lock, "delayed", "s"))
 		fails([]txn.Fault{txn.FaultMissing, txn.FaultMissing}, by(txn.Unlock, "none", "s"), by(txn.CheckSession, "none", ""))
 		lock := run(by(txn.Lock, "l", "s"))[0].Value
 		if now := is("l", "s"); lock.Holding != (register.Holding{Session: "s", Holders: 1, Token: now.Index()}) || now.Holding != lock.Holding {
@@ -146,9 +148,15 @@ func TestVerbs(t *testing.T) {
 		if now := is("l", "mine"); now.Holding != lock.Holding || res[1].Value.Holding != lock.Holding || res[2].Value.Holding != lock.Holding {
 			t.Errorf("%+v, results %+v", now, res)
 		}
-		ses.alive["s"] = false
+		end("s")
 		fails([]txn.Fault{txn.FaultNotHeld}, by(txn.CheckSession, "l", "s"))
-		run(by(txn.CheckSession, "l", ""), by(txn.Lock, "l", "z"))
+		run(by(txn.CheckSession, "l", ""))
+		fails([]txn.Fault{txn.FaultLocked}, by(txn.Lock, "l", "z"))
+		fails([]txn.Fault{0, txn.FaultLocked}, op(txn.Delete, "l", ""), by(txn.Lock, "l", "z"))
+		if _, err := e.Change(register.SessionKey("s"), register.Change{Kind: register.Delete}); err != nil {
+			t.Fatal(err)
+		}
+		run(by(txn.Lock, "l", "z"))
 		if now := is("l", "z"); now.Session != "z" || now.Holders != 2 || now.Token != now.Index() {
 			t.Errorf("%+v", now)
 		}
@@ -156,6 +164,16 @@ func TestVerbs(t *testing.T) {
 		if now := is("l", "z"); now.Holding != (register.Holding{Holders: 2}) {
 			t.Errorf("%+v", now)
 		}
+		// A key that goes with its holder.
+		run(by(txn.Lock, "l", "d"), op(txn.Set, "l", "1"))
+		run(op(txn.Set, "l", "2"))
+		run(op(txn.Set, "l", "3"), op(txn.Set, "other", "3"))
+		is("l", "3")
+		end("d")
+		is("l", "")
+		fails([]txn.Fault{txn.FaultLocked}, by(txn.Lock, "l", "z"))
+		run(op(txn.Set, "l", "4"))
+		fails([]txn.Fault{txn.FaultLocked}, by(txn.Lock, "l", "z"))
 	})
 }
 
@@ -237,14 +255,14 @@ func TestLimits(t *testing.T) {
 		for i := range txn.MaxOps {
 			ops = append(ops, txn.Op{Verb: txn.Set, Key: fmt.Sprintf("k/%03d", i), Data: []byte("v")})
 		}
-		_, err := e.n.c.Run(e, nil, append(ops, txn.Op{Verb: txn.Get, Key: "k"}))
+		_, err := e.n.c.Run(e, append(ops, txn.Op{Verb: txn.Get, Key: "k"}))
 		kind(txn.TooLarge, err)
 		half := txn.Op{Verb: txn.Set, Key: "k", Data: make([]byte, txn.MaxBytes/2)}
-		_, err = e.n.c.Run(e, nil, []txn.Op{half, half, ops[0]})
+		_, err = e.n.c.Run(e, []txn.Op{half, half, ops[0]})
 		kind(txn.TooLarge, err)
-		_, err = e.n.c.Run(e, nil, []txn.Op{{Verb: 99, Key: "k"}})
+		_, err = e.n.c.Run(e, []txn.Op{{Verb: 99, Key: "k"}})
 		kind(txn.Invalid, err)
-		_, err = e.n.c.Run(e, nil, []txn.Op{{Verb: txn.Lock, Key: "k"}})
+		_, err = e.n.c.Run(e, []txn.Op{{Verb: txn.Lock, Key: "k"}})
 		kind(txn.Invalid, err)
 
 		tx, _ := e.n.c.Begin(e, false)
@@ -258,7 +276,7 @@ func TestLimits(t *testing.T) {
 		if len(e.w.held) != 0 {
 			t.Errorf("something was written: %d keys", len(e.w.held))
 		}
-		_, err = e.n.c.Run(e, nil, ops)
+		_, err = e.n.c.Run(e, ops)
 		kind(0, err)
 
 		tx, _ = e.n.c.Begin(e, true)
@@ -282,7 +300,7 @@ func TestLimits(t *testing.T) {
 
 		// A value beside which no other of that size fits.
 		kind(0, change(e, "big", make([]byte, register.MaxCellData)))
-		_, err = e.n.c.Run(e, nil, []txn.Op{{Verb: txn.Set, Key: "big", Data: []byte("v")}, ops[0]})
+		_, err = e.n.c.Run(e, []txn.Op{{Verb: txn.Set, Key: "big", Data: []byte("v")}, ops[0]})
 		kind(txn.TooLarge, err)
 		kind(0, change(e, "big", []byte("v")))
 
@@ -290,7 +308,7 @@ func TestLimits(t *testing.T) {
 			e.w.change(e.n, fmt.Sprintf("tree/%04d", i), register.Change{Kind: register.Put, Data: []byte("v")})
 		}
 		var failed *txn.Failed
-		if _, err := e.n.c.Run(e, nil, []txn.Op{{Verb: txn.DeleteTree, Key: "tree/"}}); !errors.As(err, &failed) || failed.Errors[0].Fault != txn.FaultTree {
+		if _, err := e.n.c.Run(e, []txn.Op{{Verb: txn.DeleteTree, Key: "tree/"}}); !errors.As(err, &failed) || failed.Errors[0].Fault != txn.FaultTree {
 			t.Error(err)
 		}
 	})
@@ -327,29 +345,4 @@ func (r *restless) Scan(q txn.Range) (txn.Picture, error) {
 	pic, err := r.port.Scan(q)
 	pic.Still = func() (bool, error) { return false, nil }
 	return pic, err
-}
-
-// ending is a session that is alive so many times.
-type ending struct{ left *int }
-
-func (s ending) Alive(string) (bool, error)        { *s.left--; return *s.left >= 0, nil }
-func (s ending) Free(string, string) (bool, error) { return true, nil }
-
-// TestSessionEndsMeanwhile: a session that ends before the commit point takes its
-// lock with it, and all else that the transaction would have done.
-func TestSessionEndsMeanwhile(t *testing.T) {
-	calm(t, func(e *port) {
-		for left := range 3 {
-			n := left
-			key := fmt.Sprint("k", left)
-			_, err := e.n.c.Run(e, ending{&n}, []txn.Op{{Verb: txn.Lock, Key: key, Session: "s"}, {Verb: txn.Set, Key: key + "/2"}})
-			var failed *txn.Failed
-			if left < 2 && (!errors.As(err, &failed) || failed.Errors[0].Fault != txn.FaultSession) || left == 2 && err != nil {
-				t.Errorf("alive %d times: %v", left, err)
-			}
-			if v, err := e.n.c.Read(e, key+"/2"); v.Live != (left == 2) || err != nil {
-				t.Errorf("alive %d times: %+v, %v", left, v, err)
-			}
-		}
-	})
 }

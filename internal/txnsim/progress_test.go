@@ -61,7 +61,7 @@ func TestContendedOneShotsAllCommit(t *testing.T) {
 		err := r.clients(clients, func(e *port, _ **operation) error {
 			began := r.Now
 			i := r.Rand.IntN(3)
-			_, err := e.n.c.Run(e, nil, []txn.Op{
+			_, err := e.n.c.Run(e, []txn.Op{
 				{Verb: txn.Set, Key: r.keys[i], Data: data(i)}, {Verb: txn.Set, Key: r.keys[(i+1)%3], Data: data(i)},
 				{Verb: txn.GetOrEmpty, Key: r.keys[(i+2)%3]},
 			})
@@ -87,7 +87,7 @@ func TestDeadCoordinator(t *testing.T) {
 		e := r.spawnPort(time.Minute)
 		dying := &mortal{port: e, left: steps}
 		e.p.spawn(func() {
-			_, _ = e.n.c.Run(dying, nil, []txn.Op{{Verb: txn.Set, Key: "a", Data: data(1)}, {Verb: txn.Set, Key: "b", Data: data(1)}, {Verb: txn.GetOrEmpty, Key: "c"}})
+			_, _ = e.n.c.Run(dying, []txn.Op{{Verb: txn.Set, Key: "a", Data: data(1)}, {Verb: txn.Set, Key: "b", Data: data(1)}, {Verb: txn.GetOrEmpty, Key: "c"}})
 		}, func() {})
 		r.run(time.Second, func() bool { return e.p.dead })
 
