@@ -90,6 +90,10 @@ type Config struct {
 
 	wall func() time.Time // the wall clock; tests set it wrong
 	txns txn.Config       // tests are in a hurry
+	// lifetimes is the clock by which sessions and keys end, unless it is nil; tests
+	// let it run fast. maxSessions is the constant, but in tests.
+	lifetimes   func() time.Duration
+	maxSessions int
 	// forgetAge is how old a tombstone is before it is forgotten; tests are in a
 	// hurry.
 	forgetAge time.Duration
@@ -120,6 +124,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.forgetAge == 0 {
 		c.forgetAge = defaultForgetAge
+	}
+	if c.maxSessions == 0 {
+		c.maxSessions = maxSessions
 	}
 	if c.RepairRate == 0 {
 		c.RepairRate = 4 << 20

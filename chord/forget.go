@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -205,8 +204,7 @@ func (f *forgetter) pass(ctx context.Context) (found bool, err error) {
 		var old []tombstone
 		for i := range page.Cells {
 			c := &page.Cells[i]
-			// Those of transactions are the sweeper's.
-			if after = c.Key; !strings.HasPrefix(c.Key, register.TxnPrefix) && f.due(st, c, n.cfg.forgetAge) {
+			if after = c.Key; !sweeps(c.Key) && f.due(st, c, n.cfg.forgetAge) {
 				old = append(old, tombstone{c.Key, c.Cell.Accepted})
 			}
 		}

@@ -26,9 +26,37 @@ const (
 	sideBySide = 32
 )
 
+// A poll asks all members of a configuration, of which only some need to answer:
+// so many that they have a quorum of each key's owners on both sides.
+type poll struct {
+	node    *Node
+	st      *ringState
+	members []ring.Node
+	faults  int // members that may be missing
+	heard   int // members that answered when too few did
+	// patience is how long to wait for one member's answer.
+	patience time.Duration
+	// about is the key or prefix that is asked about.
+	about string
+}
+
+func newPoll(n *Node, st *ringState, about string) poll {
+	p := poll{node: n, st: st, about: about, faults: ring.MaxReplicas, patience: participantTimeout}
+	for _, m := range st.placement.Configuration().All() {
+		p.members = append(p.members, m.ID.Node())
+	}
+	for _, side := range st.placement.Configuration().Sides() {
+		p.faults = min(p.faults, side.Faults()) // so that both sides of every key have a quorum
+	}
+	return p
+}
+
+// enough is how many of the members must answer.
+func (p *poll) enough() int { return len(p.members) - p.faults }
+
 // gather asks members at the same time and returns the answers once all have
-// answered, or all but the faults that a quorum bears and the others are late.
-func gather[R any](ctx context.Context, l *listing, ask []ring.Node, call func(ctx context.Context, m ring.Node) (R, error)) (map[ring.Node]R, error) {
+// answered, or enough and the others are late.
+func gather[R any](ctx context.Context, p *poll, ask []ring.Node, enough int, call func(ctx context.Context, m ring.Node) (R, error)) (map[ring.Node]R, error) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := withDeadline(ctx)
@@ -41,17 +69,13 @@ func gather[R any](ctx context.Context, l *listing, ask []ring.Node, call func(c
 	answers := make(chan answer, len(ask))
 	for _, m := range ask {
 		wg.Go(func() {
-			one, cancel := context.WithTimeout(ctx, l.patience)
+			one, cancel := context.WithTimeout(ctx, p.patience)
 			defer cancel()
 			reply, err := call(one, m)
 			answers <- answer{m, reply, err}
 		})
 	}
 	replies := map[ring.Node]R{}
-	enough := len(l.members) - l.faults
-	if len(l.answers) > 0 {
-		enough = len(ask)
-	}
 	var late <-chan time.Time
 	for range ask {
 		select {
@@ -62,9 +86,9 @@ func gather[R any](ctx context.Context, l *listing, ask []ring.Node, call func(c
 		case <-late:
 			return replies, nil
 		case <-ctx.Done():
-			return nil, l.noAnswer(ctx, len(replies))
-		case <-l.node.done:
-			return nil, l.stopped()
+			return nil, p.noAnswer(ctx, len(replies))
+		case <-p.node.done:
+			return nil, p.stopped()
 		}
 		if late == nil && len(replies) >= enough && len(replies) < len(ask) {
 			t := time.NewTimer(stragglers)
@@ -76,30 +100,30 @@ func gather[R any](ctx context.Context, l *listing, ask []ring.Node, call func(c
 		return replies, nil
 	}
 	// Not enough, and nobody is left to wait for. Members may be on their way back.
-	l.heard = len(replies)
+	p.heard = len(replies)
 	pause := time.NewTimer(missingPause)
 	defer pause.Stop()
 	select {
 	case <-pause.C:
 		return nil, errMissing
 	case <-ctx.Done():
-		return nil, l.noAnswer(ctx, len(replies))
-	case <-l.node.done:
-		return nil, l.stopped()
+		return nil, p.noAnswer(ctx, len(replies))
+	case <-p.node.done:
+		return nil, p.stopped()
 	}
 }
 
-// noAnswer is the error of a listing that too few members answered in time.
-// Those that were asked last may not have had the time.
-func (l *listing) noAnswer(ctx context.Context, answered int) error {
+// noAnswer is the error of a poll that too few members answered in time. Those
+// that were asked last may not have had the time.
+func (p *poll) noAnswer(ctx context.Context, answered int) error {
 	return &backend.Error{
-		Code: backend.NoQuorum, Key: l.q.Prefix, Cause: ctx.Err(),
-		Message: fmt.Sprintf("too few members answered the listing in time (%d of %d); see which are down", max(answered, l.heard), len(l.members)),
+		Code: backend.NoQuorum, Key: p.about, Cause: ctx.Err(),
+		Message: fmt.Sprintf("too few members answered the listing in time (%d of %d); see which are down", max(answered, p.heard), len(p.members)),
 	}
 }
 
-// stopped is the error of a listing whose node was closed or has failed.
-func (l *listing) stopped() error { return l.node.usable(context.Background(), l.q.Prefix) }
+// stopped is the error of a poll whose node was closed or has failed.
+func (p *poll) stopped() error { return p.node.usable(context.Background(), p.about) }
 
 // eachOf calls f for 0 to n-1, sideBySide at a time, and returns the first error
 // by number. No call begins after one has failed.

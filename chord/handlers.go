@@ -65,6 +65,14 @@ func (n *Node) handle() {
 		}
 		return n.onFeed(ctx, &req)
 	})
+	n.mesh.HandleCall(callHeld, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req heldRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onHeld(ctx, &req)
+	})
+	n.mesh.HandleCall(callSessions, func(context.Context, ring.Node, mesh.Decoder) (any, error) { return n.onSessions() })
 	n.handleReshaping()
 	n.handleRepairing()
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/locking"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
 	"github.com/chord-plugin/chord-plugin/chord/store"
 )
@@ -16,6 +17,7 @@ import (
 // away or cut off: it drops what it has and starts anew as a new member. It is
 // done once it was closed, has left, or its node has failed in any other way.
 type Instance struct {
+	*keeper
 	cfg  Config
 	done chan struct{}
 	wg   sync.WaitGroup
@@ -34,6 +36,9 @@ var (
 	_ backend.Transactional = (*Instance)(nil)
 	_ backend.Admin         = (*Instance)(nil)
 	_ backend.Watcher       = (*Instance)(nil)
+	_ backend.Sessions      = (*Instance)(nil)
+	_ backend.Locker        = (*Instance)(nil)
+	_ backend.Describer     = (*Instance)(nil)
 )
 
 // Start opens a node, as Open does, and keeps it in the ring.
@@ -42,9 +47,15 @@ func Start(cfg Config) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{cfg: node.cfg, node: node, http: cfg.HTTPAddr, done: make(chan struct{}), next: make(chan struct{}), left: make(chan struct{})}
+	return keep(node), nil
+}
+
+// keep is Start with a node that was opened.
+func keep(node *Node) *Instance {
+	i := &Instance{cfg: node.cfg, node: node, http: node.cfg.HTTPAddr, done: make(chan struct{}), next: make(chan struct{}), left: make(chan struct{})}
+	i.keeper = locking.New(unlocked{i}, nil)
 	i.wg.Go(i.watch)
-	return i, nil
+	return i
 }
 
 // maxKnownSeeds bounds the members whose addresses a new life is given.
@@ -204,6 +215,7 @@ func (i *Instance) Close() error {
 	if !first {
 		return nil
 	}
+	i.keeper.Close()
 	err := node.Close()
 	i.wg.Wait()
 	if i.Left() && !i.cfg.Memory {
@@ -250,6 +262,9 @@ func use[R any](ctx context.Context, i *Instance, f func(*Node) (R, error)) (R, 
 		}
 	}
 }
+
+// Capabilities implements backend.Describer.
+func (i *Instance) Capabilities() backend.Capability { return i.Node().Capabilities() }
 
 // Limits implements backend.Backend.
 func (i *Instance) Limits() backend.Limits { return i.Node().Limits() }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // A listing is one atomic snapshot. The node asks every member for its cells
@@ -23,6 +24,10 @@ import (
 // answers and the question what has changed, and that moment is the listing's. A
 // transaction that was pending then has been told, so that it checks anew what it
 // read. One without a status has just ended; its keys count as changed.
+//
+// So it is with keys that sessions hold: those are read after that moment, and one
+// that lives then lived at it. From one that does not the key is released, and
+// counts as changed.
 
 const (
 	// maxListRounds bounds the questions of one try, maxListTries the tries.
@@ -39,6 +44,11 @@ func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResu
 	if err := n.limits.CheckList(q); err != nil {
 		return nil, err
 	}
+	return n.list(ctx, q, nil)
+}
+
+// list is List, also of internal keys; see listing for alike.
+func (n *Node) list(ctx context.Context, q backend.ListQuery, alike func(a, b *register.Value) bool) (*backend.ListResult, error) {
 	var st *ringState
 	var err error
 	heard, patience := 0, participantTimeout
@@ -47,7 +57,7 @@ func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResu
 			return nil, err
 		}
 		l := newListing(n, st, q)
-		l.heard, l.patience = heard, patience
+		l.heard, l.patience, l.alike = heard, patience, alike
 		var res *backend.ListResult
 		res, err = l.run(ctx)
 		if err == nil {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -16,14 +15,11 @@ import (
 
 // listing is one try to list. See list.go.
 type listing struct {
-	node    *Node
-	st      *ringState
-	q       backend.ListQuery
-	members []ring.Node
-	faults  int // members that may be missing
-	heard   int // members that answered when too few did
-	// patience is how long to wait for one member's answer.
-	patience time.Duration
+	poll
+	q backend.ListQuery
+	// alike, if set, reports whether two values of a key look the same, so that
+	// the one may have become the other while the listing was made.
+	alike func(a, b *register.Value) bool
 
 	// from is where the scan began, upTo how far every member's answers reach;
 	// ended: to the end of the prefix.
@@ -64,14 +60,7 @@ var (
 )
 
 func newListing(n *Node, st *ringState, q backend.ListQuery) *listing {
-	l := &listing{node: n, st: st, q: q, answers: map[ring.Node]*memberAnswer{}, open: map[string]bool{}, unsettled: map[string]int{}, patience: participantTimeout}
-	for _, m := range st.placement.Configuration().All() {
-		l.members = append(l.members, m.ID.Node())
-	}
-	l.faults = ring.MaxReplicas
-	for _, side := range st.placement.Configuration().Sides() {
-		l.faults = min(l.faults, side.Faults()) // so that both sides of every key have a quorum
-	}
+	l := &listing{poll: newPoll(n, st, q.Prefix), q: q, answers: map[ring.Node]*memberAnswer{}, open: map[string]bool{}, unsettled: map[string]int{}}
 	l.from = q.After
 	if q.Separator != "" && strings.HasSuffix(q.After, q.Separator) {
 		if name, folded := q.Fold(q.After); folded && name == q.After {
@@ -167,11 +156,12 @@ func (l *listing) scan(ctx context.Context) error {
 			req.Down = append(req.Down, m)
 		}
 	}
-	ask := l.members
+	ask, enough := l.members, l.enough()
 	if len(l.answers) > 0 {
 		ask = slices.Collect(maps.Keys(l.answers)) // the same members to the end
+		enough = len(ask)
 	}
-	replies, err := gather(ctx, l, ask, func(ctx context.Context, m ring.Node) (*scanReply, error) {
+	replies, err := gather(ctx, &l.poll, ask, enough, func(ctx context.Context, m ring.Node) (*scanReply, error) {
 		if m == l.node.id.Node() {
 			return l.node.onScan(ctx, &req)
 		}
@@ -279,6 +269,15 @@ type known struct {
 	cell heldCell
 }
 
+// known returns the cell of a settled key.
+func (l *listing) known(key string) (heldCell, bool) {
+	i, there := slices.BinarySearchFunc(l.settled, key, func(k known, key string) int { return strings.Compare(k.key, key) })
+	if !there {
+		return heldCell{}, false
+	}
+	return l.settled[i].cell, true
+}
+
 // judge looks whether a quorum agrees on a key, after an answer about it.
 func (l *listing) judge(key string) {
 	i, there := len(l.settled), false
@@ -371,7 +370,7 @@ func (l *listing) fold(keys []known) (res *backend.ListResult, full bool) {
 func (l *listing) refresh(ctx context.Context) (moved map[string]bool, err error) {
 	epoch := l.st.placement.Configuration().Epoch
 	ask := slices.Collect(maps.Keys(l.answers))
-	replies, err := gather(ctx, l, ask, func(ctx context.Context, m ring.Node) (*changesReply, error) {
+	replies, err := gather(ctx, &l.poll, ask, len(ask), func(ctx context.Context, m ring.Node) (*changesReply, error) {
 		req := changesRequest{Epoch: epoch, Prefix: l.q.Prefix, After: l.from, Since: l.answers[m].counter, Values: l.q.Values}
 		if m == l.node.id.Node() {
 			return l.node.onChanges(ctx, &req)
@@ -401,7 +400,11 @@ func (l *listing) refresh(ctx context.Context) (moved map[string]bool, err error
 		}
 	}
 	for key := range moved {
+		before, was := l.known(key)
 		l.judge(key)
+		if after, is := l.known(key); was && is && l.alike != nil && l.alike(&before.cell.Value, &after.cell.Value) {
+			delete(moved, key)
+		}
 	}
 	return moved, nil
 }
@@ -436,14 +439,14 @@ func (l *listing) fetchMissing(ctx context.Context, res *backend.ListResult) err
 	}
 	return eachOf(len(missing), func(i int) error {
 		e := missing[i].Entry
-		now, err := l.node.Get(ctx, e.Key, backend.GetOptions{})
+		v, err := l.node.seen(ctx, e.Key, false)
 		if err != nil {
 			return err
 		}
-		if now == nil || now.ModifyIndex != e.ModifyIndex {
+		if v.Index() != e.ModifyIndex {
 			return errUnsettled
 		}
-		missing[i].Entry = now
+		missing[i].Entry = ownEntry(e.Key, &v)
 		return nil
 	})
 }

@@ -9,9 +9,36 @@ import (
 )
 
 // decide finds out what became of the transactions whose intents are on settled
-// keys, all at one moment of the call. It returns the keys of which that can not be
-// said; what is there will be known to be changed.
+// keys, all at one moment of the call, and then who lives of those that hold such
+// keys. It returns the keys of which that can not be said, and those that it took
+// from holders that ended; what is there will be known to be changed.
 func (l *listing) decide(ctx context.Context) (again map[string]bool, err error) {
+	if again, err = l.decideIntents(ctx); err != nil {
+		return nil, err
+	}
+	var keys, holders []string
+	for i := range l.settled {
+		if h := l.shown(&l.settled[i].cell.cell.Value).Holder(); h != "" {
+			keys, holders = append(keys, l.settled[i].key), append(holders, h)
+		}
+	}
+	r := registers{l.node, ctx}
+	ended, err := l.node.txns.Ended(r, holders)
+	if err != nil {
+		return nil, failure(err, backend.Conflict)
+	}
+	var over []int
+	for i := range keys {
+		if ended[holders[i]] {
+			again[keys[i]] = true
+			over = append(over, i)
+		}
+	}
+	err = eachOf(len(over), func(i int) error { return l.node.txns.Release(r, keys[over[i]], holders[over[i]]) })
+	return again, failure(err, backend.Conflict)
+}
+
+func (l *listing) decideIntents(ctx context.Context) (again map[string]bool, err error) {
 	var ids []txn.ID
 	var keys []string
 	for i := range l.settled {

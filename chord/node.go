@@ -41,6 +41,7 @@ type Node struct {
 	follower *follower
 	repairs  *repairer
 	watching *watching
+	expirer  *expirer // nil for a client
 
 	ring  atomic.Pointer[ringState] // nil until there is one
 	ready chan struct{}             // closed when ring is set
@@ -99,6 +100,9 @@ func Open(cfg Config) (_ *Node, err error) {
 	n.peers = newPeers(n)
 	n.reshaper, n.follower = newReshaper(n), newFollower(n)
 	n.repairs, n.watching = newRepairer(n), newWatching(n)
+	if n.store != nil {
+		n.expirer = newExpirer(n)
+	}
 	if err := n.listen(boot, conf); err != nil {
 		return nil, err
 	}
@@ -118,6 +122,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		limit := newLimiter(cfg.RepairRate)
 		n.wg.Go(newForgetter(n, limit).run)
 		n.wg.Go((&sweeper{node: n, forgetter: newForgetter(n, limit)}).run)
+		n.wg.Go(n.expirer.run)
 	}
 	n.wg.Go(n.repairs.run)
 	n.wg.Go(n.watching.run)

@@ -9,10 +9,18 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
-var _ backend.Backend = (*Node)(nil)
+var (
+	_ backend.Backend   = (*Node)(nil)
+	_ backend.Describer = (*Node)(nil)
+)
 
 // Limits implements backend.Backend.
 func (n *Node) Limits() backend.Limits { return n.limits }
+
+// Capabilities implements backend.Describer.
+func (n *Node) Capabilities() backend.Capability {
+	return backend.AllCapabilities &^ backend.CanFence
+}
 
 // Get implements backend.Backend.
 func (n *Node) Get(ctx context.Context, key string, opts backend.GetOptions) (*backend.Entry, error) {
@@ -29,8 +37,8 @@ func (n *Node) Get(ctx context.Context, key string, opts backend.GetOptions) (*b
 // seen returns what hosts see of a key, deletions included.
 func (n *Node) seen(ctx context.Context, key string, stale bool) (register.Value, error) {
 	v, err := n.value(ctx, key, stale)
-	if err == nil && v.Intent != nil && !stale { // the old copy is good enough for who asks for one
-		v, err = n.txns.Read(registers{n, ctx}, key)
+	if err == nil && (v.Intent != nil || v.Holder() != "") && !stale { // the old copy is good enough for who asks for one
+		v, err = n.txns.Shown(registers{n, ctx}, key, v)
 		err = failure(err, backend.Conflict)
 	}
 	return v, err
@@ -55,16 +63,13 @@ func (n *Node) read(ctx context.Context, st *ringState, key string, stale bool) 
 
 // Put implements backend.Backend.
 func (n *Node) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) (uint64, error) {
-	if err := n.limits.CheckKey(key); err != nil {
+	if err := n.limits.CheckPut(key, value, opts); err != nil {
 		return 0, err
 	}
-	if err := n.limits.CheckValue(key, value); err != nil {
+	if err := refuseUnsupported(key, opts.Fence); err != nil {
 		return 0, err
 	}
-	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
-		return 0, err
-	}
-	c := register.Change{Kind: register.Put, Data: append([]byte(nil), value...), Flags: opts.Flags}
+	c := register.Change{Kind: register.Put, Data: append([]byte(nil), value...), Flags: opts.Flags, Expires: opts.ExpiresAfter}
 	c.Index, c.If = opts.If.Index()
 	res, err := n.change(ctx, key, c)
 	return res.Index, err
@@ -75,7 +80,7 @@ func (n *Node) Delete(ctx context.Context, key string, opts backend.DeleteOption
 	if err := n.limits.CheckKey(key); err != nil {
 		return err
 	}
-	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
+	if err := refuseUnsupported(key, opts.Fence); err != nil {
 		return err
 	}
 	c := register.Change{Kind: register.Delete}
@@ -237,7 +242,7 @@ func (n *Node) outcome(key string, res *register.Result, cause error) error {
 		e.Code, e.Message = backend.UnknownOutcome, "the change may have happened or may still happen; read the key before you decide"
 	case register.Held:
 		e.Code, e.Answered, e.Owners = backend.NotReady, 0, 0
-		e.Message = "a transaction holds the key; try again"
+		e.Message = "a transaction or a session holds the key; try again"
 	case register.Oversized:
 		e.Code, e.Answered, e.Owners = backend.TooLarge, 0, 0
 		e.Message = "the new value of a transaction does not fit beside the old one; write it outside of a transaction, or delete the old one first"
@@ -256,7 +261,10 @@ func entry(key string, v *register.Value) *backend.Entry {
 	if !v.Live {
 		return nil
 	}
-	e := &backend.Entry{Key: key, Value: v.Data, Flags: v.Flags, CreateIndex: v.Create, ModifyIndex: v.Index()}
+	e := &backend.Entry{
+		Key: key, Value: v.Data, Flags: v.Flags, Session: v.Holder(),
+		CreateIndex: v.Create, ModifyIndex: v.Index(), LockIndex: v.Holders, LockToken: v.Token, ExpiresAfter: v.Expires,
+	}
 	if e.Value == nil {
 		e.Value = []byte{}
 	}

@@ -81,10 +81,12 @@ func (r registers) Each(n int, do func(i int) error) error {
 	return nil
 }
 
-func (r registers) Later(do func(r txn.Registers)) {
+func (r registers) Later(do func(r txn.Registers)) { r.later(laterTime, do) }
+
+func (r registers) later(most time.Duration, do func(r txn.Registers)) {
 	n := r.node
 	n.background.run(func() {
-		ctx, cancel := context.WithTimeout(n.ctx, laterTime)
+		ctx, cancel := context.WithTimeout(n.ctx, most)
 		defer cancel()
 		do(registers{n, ctx})
 	})

@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -12,20 +13,23 @@ import (
 const (
 	// sweepPause is the time between two looks at the statuses of transactions.
 	sweepPause = time.Second
-	// sweepPage is how many statuses, tombstones included, one look takes in; the
-	// next one goes on from there.
+	// sweepPage is how many statuses and sessions, tombstones included, one look
+	// takes in; the next one goes on from there.
 	sweepPage = 8192
 	// sweepTime bounds the finishing of what one look found.
 	sweepTime = 5 * time.Second
 	// statusAge is for how long the tombstone of a status is kept. The transaction
 	// needs none: a status is created once, under a name that never was, and a change
 	// of one that is gone does nothing. But the ballots that proposers hold ready for
-	// other keys do not outlive what is forgotten.
+	// other keys do not outlive what is forgotten. It is the same with a session.
 	statusAge = 15 * time.Second
 )
 
+// internalPrefix begins the keys that are not for hosts.
+const internalPrefix = "\x00"
+
 // sweeper finishes the transactions whose coordinators do not, and forgets the
-// tombstones that each transaction leaves.
+// tombstones that each transaction and each session leaves.
 type sweeper struct {
 	node      *Node
 	forgetter *forgetter
@@ -48,14 +52,19 @@ func (s *sweeper) run() {
 	}
 }
 
-// look takes in one page of statuses.
+// sweeps reports whether the tombstones of a key are the sweeper's.
+func sweeps(key string) bool {
+	return strings.HasPrefix(key, register.TxnPrefix) || strings.HasPrefix(key, register.SessionPrefix)
+}
+
+// look takes in one page of statuses and sessions.
 func (s *sweeper) look(ctx context.Context) error {
 	n := s.node
 	st := n.ring.Load()
 	if st == nil || !st.member {
 		return nil
 	}
-	page, err := n.store.Scan(ctx, store.ScanOptions{Prefix: register.TxnPrefix, After: s.after, Limit: sweepPage})
+	page, err := n.store.Scan(ctx, store.ScanOptions{Prefix: internalPrefix, After: s.after, Limit: sweepPage})
 	if err != nil {
 		return err
 	}
@@ -64,7 +73,7 @@ func (s *sweeper) look(ctx context.Context) error {
 	for i := range page.Cells {
 		c := &page.Cells[i]
 		if !c.Cell.Value.Live {
-			if s.forgetter.due(st, c, min(statusAge, n.cfg.forgetAge)) {
+			if sweeps(c.Key) && s.forgetter.due(st, c, min(statusAge, n.cfg.forgetAge)) {
 				old = append(old, tombstone{c.Key, c.Cell.Accepted})
 			}
 		} else if id, ok := register.ParseTxnKey(c.Key); ok && n.sees(st, c.Key) {

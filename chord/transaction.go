@@ -9,17 +9,15 @@ import (
 
 var _ backend.Transactional = (*Node)(nil)
 
-// verbs are those that work without sessions.
 var verbs = map[backend.Verb]txn.Verb{
 	backend.VerbSet: txn.Set, backend.VerbCAS: txn.CAS,
 	backend.VerbDelete: txn.Delete, backend.VerbDeleteCAS: txn.DeleteCAS, backend.VerbDeleteTree: txn.DeleteTree,
 	backend.VerbGet: txn.Get, backend.VerbGetOrEmpty: txn.GetOrEmpty, backend.VerbGetTree: txn.GetTree,
 	backend.VerbCheckIndex: txn.CheckIndex, backend.VerbCheckNotExists: txn.CheckNotExists,
-	backend.VerbCheckSession: txn.CheckSession,
+	backend.VerbCheckSession: txn.CheckSession, backend.VerbLock: txn.Lock, backend.VerbUnlock: txn.Unlock,
 }
 
-// Txn implements backend.Transactional. The verbs lock and unlock are Invalid:
-// no session is there to hold a key.
+// Txn implements backend.Transactional.
 func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
 	if err := n.limits.CheckTxn(ops); err != nil {
 		return nil, err
@@ -48,21 +46,13 @@ func operations(ops []backend.TxnOp) ([]txn.Op, error) {
 	var failed []backend.OpError
 	for i := range ops {
 		op := &ops[i]
-		verb, ok := verbs[op.Verb]
-		todo[i] = txn.Op{Verb: verb, Key: op.Key, Data: op.Value, Flags: op.Flags, Index: op.Index, Session: op.Session}
-		message := "sessions are not supported by this backend yet"
-		if ok {
-			expires := op.ExpiresAfter
-			if verb != txn.Set && verb != txn.CAS {
-				expires = 0 // ignored
-			}
-			err := refuseUnsupported(op.Key, expires, op.Fence)
-			if err == nil {
-				continue
-			}
-			message = err.(*backend.Error).Message
+		todo[i] = txn.Op{Verb: verbs[op.Verb], Key: op.Key, Data: op.Value, Flags: op.Flags, Index: op.Index, Session: sessionID(op.Session)}
+		if op.Verb == backend.VerbSet || op.Verb == backend.VerbCAS {
+			todo[i].Expires = op.ExpiresAfter
 		}
-		failed = append(failed, backend.OpError{Op: i, Code: backend.Invalid, Key: op.Key, Message: message})
+		if err := refuseUnsupported(op.Key, op.Fence); err != nil {
+			failed = append(failed, backend.OpError{Op: i, Code: backend.Invalid, Key: op.Key, Message: err.(*backend.Error).Message})
+		}
 	}
 	if len(failed) > 0 {
 		return nil, backend.OpsError(failed)
@@ -164,10 +154,10 @@ func (t *transaction) Put(ctx context.Context, key string, value []byte, opts ba
 	if err := t.node.limits.CheckTxPut(key, value, opts); err != nil {
 		return err
 	}
-	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
+	if err := refuseUnsupported(key, opts.Fence); err != nil {
 		return err
 	}
-	return t.call(ctx, key, func(r registers) error { return t.tx.Put(r, key, value, opts.Flags, 0) })
+	return t.call(ctx, key, func(r registers) error { return t.tx.Put(r, key, value, opts.Flags, opts.ExpiresAfter) })
 }
 
 // Delete implements backend.Tx.
@@ -175,7 +165,7 @@ func (t *transaction) Delete(ctx context.Context, key string, opts backend.Delet
 	if err := t.node.limits.CheckTxDelete(key, opts); err != nil {
 		return err
 	}
-	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
+	if err := refuseUnsupported(key, opts.Fence); err != nil {
 		return err
 	}
 	return t.call(ctx, key, func(r registers) error { return t.tx.Delete(r, key) })

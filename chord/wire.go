@@ -30,6 +30,8 @@ const (
 	callAdopt
 	callTombstones
 	callFeed
+	callHeld
+	callSessions
 )
 
 // Codes of the errors that handlers return.
