@@ -80,6 +80,7 @@ const (
 	tableConfiguration = 'r' // + epoch, 8 bytes big-endian -> ring.Configuration.Encode
 	tableMark          = 'm' // + shard, 2 bytes big-endian -> version 1, high water as uvarint
 	tableIdentity      = 'i' // -> version 1, node (nodeBytes), boot as 8 bytes big-endian
+	tableFence         = 'f' // + lock -> register.AppendFenceEntry
 	tableHeld          = 'h' // + session (length as uvarint, bytes), key -> nothing
 	tableExpiring      = 'e' // + key -> nothing
 	tableIndex         = 'x' // -> version 1, indexVersion, the boot up to which the two before are whole

@@ -29,7 +29,8 @@ type ScanOptions struct {
 	Prefix string
 	// After is a key, or anything else, that all keys must be above.
 	After string
-	// Limit is the most cells in a page; 0 stands for DefaultScanLimit.
+	// Limit is the most cells in a page, or to look at with Where; 0 stands for
+	// DefaultScanLimit.
 	Limit int
 	// Bytes is the most bytes of keys and values in a page, which has a cell at
 	// least; 0 stands for DefaultScanBytes.
@@ -38,6 +39,8 @@ type ScanOptions struct {
 	Values bool
 	// Internal asks for internal keys too where Prefix is empty.
 	Internal bool
+	// Where, unless nil, says which cells are wanted.
+	Where func(v *register.Value) bool
 }
 
 // KeyCell is a key and its cell.
@@ -50,8 +53,10 @@ type KeyCell struct {
 type ScanResult struct {
 	// Cells are sorted by the bytes of their keys. They are the caller's.
 	Cells []KeyCell
-	// More reports that there are more cells after the last one.
+	// More reports that there are more cells after the last one that was looked at,
+	// of which Next is the key.
 	More bool
+	Next string
 	// Counter was taken before the scan: Changes since it reports every key of
 	// which the scan may have missed the newest cell.
 	Counter uint64
@@ -115,15 +120,16 @@ func (s *Store) scanCells(ctx context.Context, opts ScanOptions, res *ScanResult
 	}
 	size := 0
 	err = func() error {
+		looked := 0
 		for ok := it.First(); ok; ok = it.Next() {
-			if len(res.Cells)%scanCheck == 0 && ctx.Err() != nil {
+			if looked%scanCheck == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if len(res.Cells) >= opts.Limit {
+			if looked >= opts.Limit {
 				res.More = true
 				return nil
 			}
-			c, err := readCell(it, opts.Values)
+			c, wanted, err := readCell(it, opts)
 			if err != nil {
 				s.disk.fail(err)
 				return err
@@ -133,7 +139,12 @@ func (s *Store) scanCells(ctx context.Context, opts ScanOptions, res *ScanResult
 				res.More = true
 				return nil
 			}
-			res.Cells = append(res.Cells, c)
+			looked++
+			if res.Next = c.Key; wanted {
+				res.Cells = append(res.Cells, c)
+			} else {
+				size -= len(c.Key) + c.Cell.Value.Size() + cellOverhead
+			}
 		}
 		return nil
 	}()
@@ -147,22 +158,24 @@ func (s *Store) scanCells(ctx context.Context, opts ScanOptions, res *ScanResult
 	return err
 }
 
-// readCell returns the cell that an iterator stands on, a copy.
-func readCell(it *pebble.Iterator, values bool) (KeyCell, error) {
-	c := KeyCell{Key: string(it.Key()[1:])}
+// readCell returns the cell that an iterator stands on, a copy, and whether it is
+// wanted.
+func readCell(it *pebble.Iterator, opts ScanOptions) (c KeyCell, wanted bool, err error) {
+	c.Key = string(it.Key()[1:])
 	v, err := it.ValueAndErr()
 	if err != nil {
-		return c, fmt.Errorf("read %q: %w", c.Key, err)
+		return c, false, fmt.Errorf("read %q: %w", c.Key, err)
 	}
 	if c.Cell, err = register.DecodeCell(v); err != nil {
-		return c, fmt.Errorf("read %q: %w", c.Key, err)
+		return c, false, fmt.Errorf("read %q: %w", c.Key, err)
 	}
-	if values {
+	wanted = opts.Where == nil || opts.Where(&c.Cell.Value)
+	if opts.Values {
 		c.Cell.Value.CloneData()
 	} else {
 		c.Cell.Value.DropData()
 	}
-	return c, nil
+	return c, wanted, nil
 }
 
 // cellBounds returns the first row that a scan may show and the first behind it.

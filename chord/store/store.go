@@ -55,6 +55,7 @@ type Store struct {
 	commits   queue
 	marks     marks
 	chain     chain
+	fences    fences
 	changes   changes
 	expiring  changes       // of those that ExpiringChanges tells of
 	unflushed atomic.Uint64 // cells written since the last flush began
@@ -148,6 +149,9 @@ func (s *Store) load(ready bool) error {
 		return err
 	}
 	if err := s.loadMarks(); err != nil {
+		return err
+	}
+	if err := s.loadFences(); err != nil {
 		return err
 	}
 	if err := s.loadChain(); err != nil {
