@@ -9,6 +9,9 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
+// state is what keys hold.
+type state map[string]int
+
 // scenario runs clients under every fault in some seeds.
 func scenario(t *testing.T, seeds uint64, setUp func(r *run) func(e *port, o **operation) error) {
 	t.Helper()
