@@ -21,15 +21,15 @@ var limits = map[string]uint64{
 	"createlate": 100, "novalidate": 100, "forgetfirst": 1000, "nolistcheck": 100, "ignoreintent": 1000, "onepass": 100, "statusafter": 1000,
 	"nonudge": 20000, "absentold": 5000, "statusperkey": 20000, "applyearly": 100, "placeagain": 20000,
 
-	"deadholder": 2000, "listdeadholder": 2000, "noalive": 2000, "sessionatcommit": 2000, "nolockdelay": 2000, "locktombstone": 20000,
-	"otherclock": 2000, "anyindex": 2000, "noslack": 2000, "enduncond": 2000, "forgetunswept": 2000, "blindindex": 2000,
+	"deadholder": 2000, "listdeadholder": 2000, "noalive": 2000, "sessionatcommit": 2000, "nolockdelay": 2000,
+	"otherclock": 2000, "anyindex": 2000, "noslack": 2000, "enduncond": 2000,
 }
 
 // withSessions are the rules that runs with sessions show.
-var withSessions = append([]string{"deadholder", "listdeadholder", "noalive", "sessionatcommit", "nolockdelay", "locktombstone", "blindindex"}, session.Rules...)
+var withSessions = append([]string{"deadholder", "listdeadholder", "noalive", "sessionatcommit", "nolockdelay"}, session.Rules...)
 
 // scripts show the rules that chance would hardly find missed.
-var scripts = map[string]func() error{"manymoments": listOfTwoMoments}
+var scripts = map[string]func() error{"manymoments": listOfTwoMoments, "locktombstone": lockOfTombstone, "blindindex": sweptUnderIntent, "forgetunswept": sweptUnderIntent}
 
 // takeOut takes a rule out; "blindindex", that members name the sessions of intents
 // too, is one of the node and not of the packages.
