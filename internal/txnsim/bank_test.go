@@ -32,13 +32,6 @@ func scenario(t *testing.T, seeds uint64, setUp func(r *run) func(e *port, o **o
 	}
 }
 
-// violated notes what must never be.
-func (r *run) violated(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf(format, args...)
-	}
-}
-
 // seen reads all keys under a prefix by one of the ways there are, as numbers.
 func (r *run) seen(e *port, prefix string) (state, error) {
 	s := state{}

@@ -63,6 +63,13 @@ func (r *run) saw(key string, index uint64, val int) {
 	r.version[key] = version{index, val}
 }
 
+// violated notes what must never be.
+func (r *run) violated(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf(format, args...)
+	}
+}
+
 // client runs one operation after the other.
 func (r *run) client(c int) {
 	if r.Now >= r.until {
