@@ -34,6 +34,8 @@ type adoptRequest struct {
 	Epoch uint64
 	Keys  []string
 	Cells [][]byte
+	// Fences are those of the member that the cells come from.
+	Fences carried
 }
 
 // adoptReply says of each cell how that ended. With register.Done it is durable,
@@ -55,6 +57,9 @@ func (n *Node) onAdopt(ctx context.Context, req *adoptRequest) (*adoptReply, err
 	}
 	if n.store.Overloaded() {
 		return nil, &mesh.RemoteError{Code: codeNotReady, Message: "the disk is behind"}
+	}
+	if err := n.fences.receive(st, req.Fences); err != nil {
+		return nil, err
 	}
 	outcomes, err := n.adoptAll(ctx, st, req.Keys, req.Cells)
 	if err != nil {
@@ -128,7 +133,7 @@ func (a *adoption) giveUp() register.Outcome {
 
 // fetch asks a member for the cells of the first of the keys, as many as fit into
 // an answer. A cell that is gone is empty.
-func (n *Node) fetch(ctx context.Context, epoch uint64, from ring.Node, keys []string) ([][]byte, error) {
+func (n *Node) fetch(ctx context.Context, epoch uint64, from ring.Node, keys []string) (*cellsReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
 	var reply cellsReply
@@ -138,15 +143,15 @@ func (n *Node) fetch(ctx context.Context, epoch uint64, from ring.Node, keys []s
 	if len(reply.Cells) == 0 || len(reply.Cells) > len(keys) {
 		return nil, fmt.Errorf("%s: %d cells for %d keys", from, len(reply.Cells), len(keys))
 	}
-	return reply.Cells, nil
+	return &reply, nil
 }
 
 // give brings a member cells, and returns of each how that ended.
-func (n *Node) give(ctx context.Context, epoch uint64, to ring.Node, keys []string, cells [][]byte) ([]register.Outcome, error) {
+func (n *Node) give(ctx context.Context, epoch uint64, to ring.Node, keys []string, cells [][]byte, fences carried) ([]register.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, adoptTimeout)
 	defer cancel()
 	var reply adoptReply
-	if err := n.mesh.Call(ctx, to, callAdopt, &adoptRequest{Epoch: epoch, Keys: keys, Cells: cells}, &reply); err != nil {
+	if err := n.mesh.Call(ctx, to, callAdopt, &adoptRequest{Epoch: epoch, Keys: keys, Cells: cells, Fences: fences}, &reply); err != nil {
 		return nil, err
 	}
 	if len(reply.Outcomes) != len(keys) {
@@ -172,13 +177,13 @@ func (n *Node) bring(ctx context.Context, epoch uint64, from, to ring.Node, keys
 		var there []string
 		var cells [][]byte
 		size := 0
-		for i, b := range fetched {
+		for i, b := range fetched.Cells {
 			if size += noteBytes + len(keys[i]) + len(b); len(b) > 0 {
 				there, cells = append(there, keys[i]), append(cells, b)
 			}
 		}
 		if len(there) > 0 {
-			outcomes, err := n.give(ctx, epoch, to, there, cells)
+			outcomes, err := n.give(ctx, epoch, to, there, cells, fetched.Fences)
 			if err != nil {
 				return brought, failed, err
 			}
@@ -193,7 +198,7 @@ func (n *Node) bring(ctx context.Context, epoch uint64, from, to ring.Node, keys
 		if err := spend(ctx, limit, size); err != nil {
 			return brought, failed, err
 		}
-		keys = keys[len(fetched):]
+		keys = keys[len(fetched.Cells):]
 	}
 	return brought, failed, nil
 }

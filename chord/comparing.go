@@ -56,7 +56,13 @@ func (c *comparison) call(ctx context.Context, t mesh.Type, req, reply any) erro
 func (c *comparison) next(ctx context.Context, after string) (upTo string, more bool, err error) {
 	var theirs digestReply
 	req := digestRequest{Epoch: c.epoch(), For: c.node.id.Bytes(), After: after, Limit: rangeKeys}
+	if after == "" {
+		req.Fences = c.node.fences.carry()
+	}
 	if err := c.call(ctx, callDigest, &req, &theirs); err != nil {
+		return "", false, err
+	}
+	if err := c.node.fences.receive(c.st, theirs.Fences); err != nil {
 		return "", false, err
 	}
 	if theirs.More {

@@ -11,7 +11,7 @@ import (
 // can is what an instance must be able to do, and how much later than it is due it
 // may end a lifetime: an owner waits a little longer than the lifetime (a sixty-fourth)
 // and until it looks, and both are more where the machine is busy.
-var can = backendtest.Options{Must: backend.AllCapabilities &^ backend.CanFence, Patience: 5 * time.Second}
+var can = backendtest.Options{Must: backend.AllCapabilities, Patience: 5 * time.Second}
 
 func TestConformance(t *testing.T) {
 	t.Run("one member", func(t *testing.T) {

@@ -126,13 +126,16 @@ func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, 
 	for i := range keys {
 		keys[i] = want[i].key
 	}
-	cells, err := c.node.fetch(ctx, c.st.placement.Configuration().Epoch, from, keys)
+	got, err := c.node.fetch(ctx, c.st.placement.Configuration().Epoch, from, keys)
+	if err == nil {
+		err = c.node.fences.receive(c.st, got.Fences)
+	}
 	if err != nil {
 		return 0, err
 	}
 	var begun []adoption
 	bytes := 0
-	for i, b := range cells {
+	for i, b := range got.Cells {
 		if len(b) == 0 {
 			continue // dropped there meanwhile
 		}
@@ -155,7 +158,7 @@ func (c *copier) take(ctx context.Context, from ring.Node, want []wanted) (int, 
 		}
 	}
 	c.copied(len(begun), bytes)
-	return len(cells), c.pace.spend(ctx, bytes)
+	return len(got.Cells), c.pace.spend(ctx, bytes)
 }
 
 // copyCell gives a cell that others hold to this node's shard.

@@ -69,6 +69,8 @@ type digestRequest struct {
 	For   []byte // the asker's ID
 	After string
 	Limit int
+	// Fences are the asker's, with the first range.
+	Fences carried
 }
 
 // digestReply is the digest of a range that ends with Next, or with the last of
@@ -80,6 +82,8 @@ type digestReply struct {
 	Next string
 	More bool
 	Hash []byte
+	// Fences are the member's, with the first range.
+	Fences carried
 }
 
 func (n *Node) onDigest(ctx context.Context, req *digestRequest) (*digestReply, error) {
@@ -100,10 +104,13 @@ func (n *Node) onDigest(ctx context.Context, req *digestRequest) (*digestReply, 
 			return nil, err
 		}
 		n.repairs.begun(st, id)
+		if err := n.fences.receive(st, req.Fences); err != nil {
+			return nil, err
+		}
 	}
 	d := newDigest()
 	d.add(page.Copies)
-	return &digestReply{Next: page.Next, More: page.More, Hash: d.sum()}, nil
+	return &digestReply{Next: page.Next, More: page.More, Hash: d.sum(), Fences: page.Fences}, nil
 }
 
 // clean reports whether all cells here belong to this node. One that does not may

@@ -55,6 +55,7 @@ func (d *driver) input(f func(now register.Now)) {
 	if len(ready.Newer) > 0 {
 		d.node.follower.behind(ready.Newer)
 	}
+	d.node.fences.took(&ready)
 	d.send(ready.Messages)
 }
 

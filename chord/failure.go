@@ -43,6 +43,8 @@ func failure(err error, lost backend.Code) error {
 		res.Code = backend.TxnDone
 	case txn.Invalid:
 		res.Code = backend.Invalid
+	case txn.Fenced:
+		res.Code = backend.Fenced
 	case txn.Unavailable:
 		return unavailable(res, below)
 	default:
@@ -66,7 +68,7 @@ func unavailable(res, below *backend.Error) error {
 }
 
 // faultCodes are the codes of faults; others are Conflict.
-var faultCodes = map[txn.Fault]backend.Code{txn.FaultTree: backend.TooLarge, txn.FaultSession: backend.SessionInvalid}
+var faultCodes = map[txn.Fault]backend.Code{txn.FaultTree: backend.TooLarge, txn.FaultSession: backend.SessionInvalid, txn.FaultFenced: backend.Fenced}
 
 // opsFailed is the error of a transaction whose checks failed.
 func opsFailed(failed *txn.Failed) error {

@@ -73,6 +73,20 @@ func (n *Node) handle() {
 		return n.onHeld(ctx, &req)
 	})
 	n.mesh.HandleCall(callSessions, func(context.Context, ring.Node, mesh.Decoder) (any, error) { return n.onSessions() })
+	n.mesh.HandleCall(callInstallFence, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req installFenceRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onInstallFence(ctx, &req)
+	})
+	n.mesh.HandleCall(callFenced, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req fencedRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onFenced(ctx, &req)
+	})
 	n.handleReshaping()
 	n.handleRepairing()
 }

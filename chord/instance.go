@@ -36,6 +36,7 @@ var (
 	_ backend.Transactional = (*Instance)(nil)
 	_ backend.Admin         = (*Instance)(nil)
 	_ backend.Watcher       = (*Instance)(nil)
+	_ backend.Fencer        = (*Instance)(nil)
 	_ backend.Sessions      = (*Instance)(nil)
 	_ backend.Locker        = (*Instance)(nil)
 	_ backend.Describer     = (*Instance)(nil)
@@ -309,6 +310,12 @@ func (i *Instance) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnRe
 // is now.
 func (i *Instance) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
 	return use(ctx, i, func(n *Node) (backend.Tx, error) { return n.Begin(ctx, opts) })
+}
+
+// Fence implements backend.Fencer.
+func (i *Instance) Fence(ctx context.Context, f backend.Fence) error {
+	_, err := use(ctx, i, func(n *Node) (struct{}, error) { return struct{}{}, n.Fence(ctx, f) })
+	return err
 }
 
 // Watch implements backend.Watcher. A call that waits goes on at the next node.

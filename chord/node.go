@@ -41,6 +41,7 @@ type Node struct {
 	follower *follower
 	repairs  *repairer
 	watching *watching
+	fences   *fences
 	expirer  *expirer // nil for a client
 
 	ring  atomic.Pointer[ringState] // nil until there is one
@@ -99,7 +100,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.peers = newPeers(n)
 	n.reshaper, n.follower = newReshaper(n), newFollower(n)
-	n.repairs, n.watching = newRepairer(n), newWatching(n)
+	n.repairs, n.watching, n.fences = newRepairer(n), newWatching(n), newFences(n)
 	if n.store != nil {
 		n.expirer = newExpirer(n)
 	}
@@ -126,6 +127,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.wg.Go(n.repairs.run)
 	n.wg.Go(n.watching.run)
+	n.wg.Go(n.fences.run)
 	n.wg.Go(n.watchConflict)
 	return n, nil
 }
@@ -288,7 +290,7 @@ func (n *Node) install(conf *ring.Configuration) error {
 		st.drivers = make([]*driver, n.store.Shards())
 	}
 	for i := range st.drivers {
-		cfg := register.Config{Self: n.id.Node(), MaxDrift: n.cfg.MaxClockDrift}
+		cfg := register.Config{Self: n.id.Node(), MaxDrift: n.cfg.MaxClockDrift, Fences: n.fences.table()}
 		if n.store != nil {
 			cfg.Cells, cfg.Mark = cells{n.store}, n.store.Mark(i)
 		}

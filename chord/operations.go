@@ -19,7 +19,7 @@ func (n *Node) Limits() backend.Limits { return n.limits }
 
 // Capabilities implements backend.Describer.
 func (n *Node) Capabilities() backend.Capability {
-	return backend.AllCapabilities &^ backend.CanFence
+	return backend.AllCapabilities
 }
 
 // Get implements backend.Backend.
@@ -66,10 +66,7 @@ func (n *Node) Put(ctx context.Context, key string, value []byte, opts backend.P
 	if err := n.limits.CheckPut(key, value, opts); err != nil {
 		return 0, err
 	}
-	if err := refuseUnsupported(key, opts.Fence); err != nil {
-		return 0, err
-	}
-	c := register.Change{Kind: register.Put, Data: append([]byte(nil), value...), Flags: opts.Flags, Expires: opts.ExpiresAfter}
+	c := register.Change{Kind: register.Put, Data: append([]byte(nil), value...), Flags: opts.Flags, Expires: opts.ExpiresAfter, Fences: fencesOf(opts.Fence)}
 	c.Index, c.If = opts.If.Index()
 	res, err := n.change(ctx, key, c)
 	return res.Index, err
@@ -77,13 +74,10 @@ func (n *Node) Put(ctx context.Context, key string, value []byte, opts backend.P
 
 // Delete implements backend.Backend.
 func (n *Node) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
-	if err := n.limits.CheckKey(key); err != nil {
+	if err := n.limits.CheckDelete(key, opts); err != nil {
 		return err
 	}
-	if err := refuseUnsupported(key, opts.Fence); err != nil {
-		return err
-	}
-	c := register.Change{Kind: register.Delete}
+	c := register.Change{Kind: register.Delete, Fences: fencesOf(opts.Fence)}
 	c.Index, c.If = opts.If.Index()
 	_, err := n.change(ctx, key, c)
 	return err
@@ -246,6 +240,9 @@ func (n *Node) outcome(key string, res *register.Result, cause error) error {
 	case register.Oversized:
 		e.Code, e.Answered, e.Owners = backend.TooLarge, 0, 0
 		e.Message = "the new value of a transaction does not fit beside the old one; write it outside of a transaction, or delete the old one first"
+	case register.Fenced:
+		e.Code, e.Answered, e.Owners = backend.Fenced, 0, 0
+		e.Message = "a newer fence is in force than the change carries: the lock was lost; stop writing"
 	case register.Overloaded:
 		e.Code, e.Message = backend.NotReady, "too many operations are under way; try again"
 	case register.Drifted:

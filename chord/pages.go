@@ -56,6 +56,8 @@ type pageReply struct {
 	// Bound is a timestamp that nothing is above which this member has promised in
 	// an epoch before; see register.Shard.Raise.
 	Bound uint64
+	// Fences are the member's, on the first page and the last.
+	Fences carried
 }
 
 // copyNote says what a member accepted for a key.
@@ -117,6 +119,9 @@ func (n *Node) onPage(ctx context.Context, req *pageRequest) (*pageReply, error)
 			d.input(func(register.Now) { reply.Bound = max(reply.Bound, d.shard.Bound()) })
 		}
 	}
+	if req.After == "" || !reply.More {
+		reply.Fences = n.fences.carry()
+	}
 	if req.Which == whichNew && req.After == "" { // it reads the properties of every table
 		if stats, err := n.store.Stats(); err == nil {
 			reply.Total = stats.Cells
@@ -145,14 +150,16 @@ type cellsReply struct {
 	//lint:ignore U1000 read by the codec
 	_struct bool `codec:",toarray"`
 
-	Cells [][]byte
+	Cells  [][]byte
+	Fences carried
 }
 
 // cellsBytes bounds the cells in one answer, which has one at least.
 const cellsBytes = 64 << 10
 
 func (n *Node) onCells(ctx context.Context, req *cellsRequest) (*cellsReply, error) {
-	if _, err := n.owner(req.Epoch); err != nil {
+	st, err := n.owner(req.Epoch)
+	if err != nil {
 		return nil, err
 	}
 	if len(req.Keys) > adoptKeys {
@@ -167,6 +174,8 @@ func (n *Node) onCells(ctx context.Context, req *cellsRequest) (*cellsReply, err
 		}
 		var b []byte
 		if ok {
+			d := n.driver(st, key)
+			d.input(func(register.Now) { d.shard.Clean(&cell.Value) })
 			b = register.AppendCell(nil, &cell)
 		}
 		if size += len(b); size > cellsBytes && len(reply.Cells) > 0 {
@@ -177,5 +186,6 @@ func (n *Node) onCells(ctx context.Context, req *cellsRequest) (*cellsReply, err
 	if err := n.loadedIsDurable(ctx); err != nil {
 		return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
 	}
+	reply.Fences = n.fences.carry()
 	return reply, nil
 }

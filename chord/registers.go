@@ -29,7 +29,7 @@ func (r registers) Read(key string) (register.Value, error) {
 func (r registers) Change(key string, c register.Change) (register.Result, error) {
 	res, err := r.node.submit(r.ctx, key, c)
 	switch res.Outcome {
-	case register.Refused, register.Held, register.Oversized:
+	case register.Refused, register.Held, register.Oversized, register.Fenced:
 		return res, nil
 	}
 	if backend.CodeOf(err) == backend.UnknownOutcome {

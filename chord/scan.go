@@ -119,7 +119,8 @@ func encodeScanCell(key string, c *register.Cell, whole bool) scanCell {
 	if !whole {
 		cell.Value.DropData()
 	}
-	// Nobody needs the whole past of a listed key.
+	// Nobody needs the whole past of a listed key, nor what it was.
+	cell.Value.Tags, cell.Value.Undo = nil, nil
 	if len(cell.Value.Lineage) > 1 {
 		cell.Value.Lineage = cell.Value.Lineage[:1]
 	}

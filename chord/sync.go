@@ -206,6 +206,9 @@ func (s *syncer) ask(ctx context.Context, g *giver) error {
 	if page.More && page.Next <= g.next || !slices.IsSortedFunc(page.Copies, func(a, b copyNote) int { return strings.Compare(a.Key, b.Key) }) {
 		return fmt.Errorf("a page after %q that ends with %q", g.next, page.Next)
 	}
+	if err := s.node.fences.receive(s.st, page.Fences); err != nil {
+		return err
+	}
 	g.tries = 0
 	s.work.Add(page.Scanned)
 	g.notes, g.next, g.more, g.bound = page.Copies, page.Next, page.More, page.Bound

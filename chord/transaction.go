@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -22,14 +23,15 @@ func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult
 	if err := n.limits.CheckTxn(ops); err != nil {
 		return nil, err
 	}
-	todo, err := operations(ops)
-	if err != nil {
-		return nil, err
-	}
 	if _, err := n.serving(ctx, ""); err != nil {
 		return nil, err
 	}
-	results, err := n.txns.Run(registers{n, ctx}, todo)
+	results, err := n.txns.Run(registers{n, ctx}, n.operations(ops))
+	if txn.KindOf(err) == txn.Fenced {
+		// Nothing happened. Now it is known here what was fenced; so it is said of each
+		// operation.
+		results, err = n.txns.Run(registers{n, ctx}, n.operations(ops))
+	}
 	if err != nil {
 		return nil, failure(err, backend.TxnConflict)
 	}
@@ -41,23 +43,16 @@ func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult
 }
 
 // operations are ops as package txn takes them.
-func operations(ops []backend.TxnOp) ([]txn.Op, error) {
+func (n *Node) operations(ops []backend.TxnOp) []txn.Op {
 	todo := make([]txn.Op, len(ops))
-	var failed []backend.OpError
 	for i := range ops {
 		op := &ops[i]
-		todo[i] = txn.Op{Verb: verbs[op.Verb], Key: op.Key, Data: op.Value, Flags: op.Flags, Index: op.Index, Session: sessionID(op.Session)}
+		todo[i] = txn.Op{Verb: verbs[op.Verb], Key: op.Key, Data: op.Value, Flags: op.Flags, Index: op.Index, Session: sessionID(op.Session), Fence: register.Fence(op.Fence), Fenced: n.fences.outdated(op.Fence)}
 		if op.Verb == backend.VerbSet || op.Verb == backend.VerbCAS {
 			todo[i].Expires = op.ExpiresAfter
 		}
-		if err := refuseUnsupported(op.Key, op.Fence); err != nil {
-			failed = append(failed, backend.OpError{Op: i, Code: backend.Invalid, Key: op.Key, Message: err.(*backend.Error).Message})
-		}
 	}
-	if len(failed) > 0 {
-		return nil, backend.OpsError(failed)
-	}
-	return todo, nil
+	return todo
 }
 
 // opResult is what an operation returned.
@@ -154,10 +149,13 @@ func (t *transaction) Put(ctx context.Context, key string, value []byte, opts ba
 	if err := t.node.limits.CheckTxPut(key, value, opts); err != nil {
 		return err
 	}
-	if err := refuseUnsupported(key, opts.Fence); err != nil {
+	return t.call(ctx, key, func(r registers) error {
+		err := t.tx.Fence(register.Fence(opts.Fence))
+		if err == nil {
+			err = t.tx.Put(r, key, value, opts.Flags, opts.ExpiresAfter)
+		}
 		return err
-	}
-	return t.call(ctx, key, func(r registers) error { return t.tx.Put(r, key, value, opts.Flags, opts.ExpiresAfter) })
+	})
 }
 
 // Delete implements backend.Tx.
@@ -165,10 +163,13 @@ func (t *transaction) Delete(ctx context.Context, key string, opts backend.Delet
 	if err := t.node.limits.CheckTxDelete(key, opts); err != nil {
 		return err
 	}
-	if err := refuseUnsupported(key, opts.Fence); err != nil {
+	return t.call(ctx, key, func(r registers) error {
+		err := t.tx.Fence(register.Fence(opts.Fence))
+		if err == nil {
+			err = t.tx.Delete(r, key)
+		}
 		return err
-	}
-	return t.call(ctx, key, func(r registers) error { return t.tx.Delete(r, key) })
+	})
 }
 
 // Commit implements backend.Tx.

@@ -31,6 +31,8 @@ const (
 	callTombstones
 	callFeed
 	callHeld
+	callInstallFence
+	callFenced
 	callSessions
 )
 

@@ -2,6 +2,7 @@ package register
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -105,6 +106,15 @@ func (f Fences) Learn(e *FenceEntry) bool {
 		f[e.Key] = have
 	}
 	return changed
+}
+
+// Entries returns all entries, by lock.
+func (f Fences) Entries() []FenceEntry {
+	entries := make([]FenceEntry, 0, len(f))
+	for _, lock := range slices.Sorted(maps.Keys(f)) {
+		entries = append(entries, f[lock])
+	}
+	return entries
 }
 
 // verdict is what is to be thought of a tag.

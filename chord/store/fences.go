@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -39,11 +38,7 @@ func (s *Store) Fences() []register.FenceEntry {
 	f := &s.fences
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	entries := make([]register.FenceEntry, 0, len(f.known))
-	for _, lock := range slices.Sorted(maps.Keys(f.known)) {
-		entries = append(entries, f.known[lock])
-	}
-	return entries
+	return f.known.Entries()
 }
 
 // KeepFences merges entries into the table of fences. They are durable when it

@@ -29,6 +29,8 @@ const (
 	Over
 	// Invalid: it can never succeed as it is.
 	Invalid
+	// Fenced: a newer fence is in force than one of its own.
+	Fenced
 )
 
 // Error is why a transaction, or an operation of this package, failed.
@@ -69,6 +71,10 @@ func KindOf(err error) Kind {
 	return 0
 }
 
+func fenced(key string) error {
+	return &Error{Kind: Fenced, Key: key, Message: "a newer fence is in force than one that the transaction has: the lock was lost; stop writing"}
+}
+
 func unavailable(key string, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -107,12 +113,15 @@ const (
 	FaultNotHeld
 	// FaultTree: the delete-trees would delete more than MaxTree keys.
 	FaultTree
+	// FaultFenced: a newer fence is in force than that of the operation.
+	FaultFenced
 )
 
 var faultTexts = map[Fault]string{
 	FaultMissing: "the key does not exist", FaultExists: "the key exists", FaultIndex: "the key has another modify index",
 	FaultSession: "the session does not exist or has ended", FaultLocked: "the key is locked, or its lock delay is running",
 	FaultNotHeld: "another session, or none, holds the key", FaultTree: "too many keys are under the prefix",
+	FaultFenced: "the fence is outdated: a newer one of the lock is in force; stop writing",
 }
 
 func (f Fault) String() string {

@@ -53,8 +53,14 @@ func (op *Op) alone() bool {
 }
 
 func (c *Coordinator) runOne(r Registers, op *Op) ([]Result, error) {
+	if op.Fenced {
+		return nil, &Failed{[]OpError{{Op: 0, Key: op.Key, Fault: FaultFenced}}}
+	}
 	w := op.change()
 	w.If, w.Index = op.Verb == CAS || op.Verb == DeleteCAS, op.Index
+	if op.Fence != (register.Fence{}) {
+		w.Fences = []register.Fence{op.Fence}
+	}
 	res, err := c.changeOne(r, op.Key, w)
 	switch {
 	case err != nil:
@@ -171,6 +177,13 @@ func (o *oneShot) get(key string) (v register.Value, own bool, err error) {
 
 // run runs one operation and notes what it returns, or how it failed.
 func (o *oneShot) run(i int, op *Op) error {
+	if op.Fenced {
+		o.failed = append(o.failed, OpError{Op: i, Key: op.Key, Fault: FaultFenced})
+		return nil
+	}
+	if err := o.tx.Fence(op.Fence); err != nil {
+		return err
+	}
 	switch op.Verb {
 	case Set:
 		return o.store(i, op, op.change())

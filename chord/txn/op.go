@@ -75,6 +75,10 @@ type Op struct {
 	Index   uint64
 	Session string
 	Expires time.Duration
+	// Fence is the right to write that the transaction depends on; zero for none.
+	Fence register.Fence
+	// Fenced: that is known to be outdated.
+	Fenced bool
 }
 
 // Result is what an operation returns: one for each but Delete, DeleteCAS,
