@@ -143,9 +143,7 @@ func raise(r Ring, lock string, token uint64) error {
 	case e.Try.Token != token:
 		e.Try = register.Attempt{Token: token}
 	}
-	if e.Try.Number++; !holds(ruleNumber) {
-		e.Try.Number = 1
-	}
+	e.Try.Number++
 	if index, err = store(r, e, index); err != nil {
 		return err
 	}

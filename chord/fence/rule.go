@@ -8,5 +8,4 @@ const (
 	ruleAllButF rule = iota
 	ruleSettle
 	ruleInstalledFirst
-	ruleNumber
 )

@@ -5,7 +5,7 @@ package fence
 import "slices"
 
 // Rules lists what Break takes.
-var Rules = []string{"fencemajority", "nosettle", "lateinstall", "sharedattempt"}
+var Rules = []string{"fencemajority", "nosettle", "lateinstall"}
 
 var broken = -1
 

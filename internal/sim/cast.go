@@ -64,7 +64,7 @@ func (s *Script) ring(opt map[string]string) {
 	p := ring.NewPlacement(cfg)
 	*s = Script{
 		Trace: s.Trace, placement: p, chain: []*ring.Placement{p}, byID: map[ring.Node]*actor{},
-		calls: map[uint64]call{}, index: map[uint64]uint64{}, settings: settings(opt),
+		calls: map[uint64]call{}, fenced: map[int]bool{}, index: map[uint64]uint64{}, settings: settings(opt),
 		base: register.Timestamp(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)),
 	}
 	g := s.placement.Group("k")

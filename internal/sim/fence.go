@@ -17,7 +17,7 @@ import (
 // know gives the shard entries and makes them durable, behind all that the shard
 // accepted before; then done is called.
 func (n *node) know(entries []register.FenceEntry, done func()) {
-	if !n.up {
+	if !n.up || len(entries) == 0 {
 		return
 	}
 	n.do(func(now register.Now) { n.shard.Fence(now, entries) })

@@ -59,6 +59,12 @@ func (s *Script) value(v *register.Value) string {
 	if len(lineage) > 4 {
 		lineage = append(lineage[:3:3], fmt.Sprintf("%d more", len(lineage)-3))
 	}
+	for _, t := range v.Tags {
+		what += fmt.Sprintf(" with %d", t.Token)
+		if t.Pass != (register.Attempt{}) {
+			what += fmt.Sprintf(" by %d.%d", t.Pass.Token, t.Pass.Number)
+		}
+	}
 	return what + " [" + strings.Join(lineage, " ") + "]"
 }
 
@@ -104,6 +110,9 @@ func (s *Script) flightString(f flight) string {
 	switch m.Kind {
 	case register.MsgPrepare, register.MsgRefuse:
 		t += " " + s.ballot(m.Ballot)
+		for _, e := range m.Fences {
+			t += fmt.Sprintf(", token %d is in force", e.InForce())
+		}
 	case register.MsgPromise:
 		t += " " + s.ballot(m.Ballot) + ", has " + s.cell(&m.Cell)
 		if !m.Forgot.IsZero() {

@@ -30,8 +30,11 @@ import (
 //	adopt NODE TOKEN KEY FROM [epoch=N], raise NODE TOKEN FROM, purge NODE TOKEN KEY,..., epochs
 //	forgettable KEY OF  who holds what OF has, a tombstone, or has forgotten it
 //	forget NODE TOKEN KEY OF [epoch=N], rewrite NODE TOKEN KEY [timeout=D]
-//	submit NODE TOKEN put|delete|pop|identity KEY [VALUE] [if=TOKEN|none] [timeout=D]
+//	submit NODE TOKEN put|delete|pop|identity KEY [VALUE] [if=TOKEN|none] [fence=TOKEN] [timeout=D]
 //	read NODE TOKEN KEY [stale] [timeout=D]
+//	install NODE,... TOKEN.NUMBER   these install an attempt of the fence of the lock l
+//	seal NODE,... TOKEN.NUMBER NODE,...   these learn that it was sealed, by those
+//	settle-fence NODE TOKEN KEY TOKEN.NUMBER NODE,...   if one of the last lists the key
 //	cancel NODE TOKEN
 //	deliver|drop|unsent|hold [N] [from=NODE] [to=NODE] [kind=KIND] [key=KEY]
 //	release             held messages are in flight again
@@ -61,6 +64,8 @@ type Script struct {
 	calls     map[uint64]call
 	index     map[uint64]uint64 // by token, of what was read or written
 	history   []porcupine.Operation
+	inForce   []inForce
+	fenced    map[int]bool
 	step      int64 // orders the history
 	out       strings.Builder
 }
@@ -135,6 +140,8 @@ func (s *Script) Do(cmd string, args []string) string {
 		} else {
 			s.printf("linearizable")
 		}
+	case "install", "seal", "settle-fence":
+		s.fence(cmd, pos)
 	case "next", "enter", "epochs", "adopt", "take", "raise", "purge", "forgettable", "forget", "rewrite":
 		s.reshape(cmd, pos, opt)
 	default:
@@ -193,7 +200,10 @@ func (s *Script) Judge() error {
 			history = append(history, porcupine.Operation{Input: c.in, Output: output{unknown: true}, Call: c.at, Return: math.MaxInt64 / 2})
 		}
 	}
-	_, err := judge(history)
+	history, err := heedFences(history, s.inForce, s.fenced)
+	if err == nil {
+		_, err = judge(history)
+	}
 	return err
 }
 
@@ -221,6 +231,10 @@ func (s *Script) submit(pos []string, opt map[string]string) {
 			in.expect = s.dataOf(number(of))
 		}
 		in.kind = opCas
+	}
+	if of, ok := opt["fence"]; ok {
+		in.fence = register.Fence{Key: scriptLock, Token: number(of)}
+		c.Fences = []register.Fence{in.fence}
 	}
 	s.calls[token] = call{a, in, c.Kind != register.Identity, s.step}
 	s.input(a, func(a *actor, now register.Now) { a.shard.Submit(now, token, key, c, timeout(opt)) })
@@ -376,6 +390,9 @@ func (s *Script) record(token uint64, res register.Result) {
 	out := output{ok: res.Outcome == register.Done, index: res.Index}
 	ret := s.step
 	switch {
+	case res.Outcome == register.Fenced:
+		s.fenced[c.in.data] = true
+		return
 	case c.in.kind == opGet && out.ok:
 		out = output{data: data, index: res.Index}
 		c.in.data = data
