@@ -92,3 +92,51 @@ func BenchmarkList1000(b *testing.B) {
 		})
 	}
 }
+
+// locked takes a lock through a node and brings its fence into force.
+func locked(tb testing.TB, k *Instance, key string) (backend.Lock, backend.Fence) {
+	tb.Helper()
+	l, err := k.Lock(context.Background(), backend.LockOptions{Key: key})
+	require.NoError(tb, err)
+	f := backend.FenceOf(l)
+	require.NoError(tb, k.Fence(context.Background(), f))
+	return l, f
+}
+
+// BenchmarkPutFenced is BenchmarkPut with a fence.
+func BenchmarkPutFenced(b *testing.B) {
+	k := keep(diskRing(b)[0])
+	_, f := locked(b, k, "lock")
+	ctx := context.Background()
+	value := make([]byte, 100)
+	measure(b, func(i int) error {
+		_, err := k.Put(ctx, fmt.Sprintf("k/%05d", i%1000), value, backend.PutOptions{Fence: f})
+		return err
+	})
+}
+
+// BenchmarkFence brings a fence into force where the holder before has written many
+// keys with its own.
+func BenchmarkFence(b *testing.B) {
+	for _, n := range []int{0, 10_000} {
+		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
+			k := keep(diskRing(b)[0])
+			ctx := context.Background()
+			l, f := locked(b, k, "lock")
+			require.NoError(b, eachOf(n, func(i int) error {
+				_, err := k.Put(ctx, fmt.Sprintf("k/%06d", i), []byte("v"), backend.PutOptions{Fence: f})
+				return err
+			}))
+			measure(b, func(int) error {
+				if err := l.Unlock(ctx); err != nil {
+					return err
+				}
+				var err error
+				if l, err = k.Lock(ctx, backend.LockOptions{Key: "lock"}); err != nil {
+					return err
+				}
+				return k.Fence(ctx, backend.FenceOf(l))
+			})
+		})
+	}
+}
