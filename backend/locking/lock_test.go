@@ -150,15 +150,10 @@ func TestUnlockInDoubtEndsInAnotherError(t *testing.T) {
 	for _, code := range []backend.Code{backend.Closed, backend.Unauthorized, backend.Internal} {
 		inBubble(t, func(f *fixture) {
 			l := f.lock(backend.LockOptions{Key: "k", Session: f.session(backend.SessionOptions{})})
-			f.store.on("Txn", times(1, fails(backend.UnknownOutcome)))
-			gets := 0
-			f.store.on("Get", func(context.Context) (func() error, error) {
-				if gets++; gets == 1 {
-					return nil, nil
-				}
-				return nil, fault(code)
+			f.store.on("Txn", func(context.Context) (func() error, error) {
+				f.store.on("Get", fails(code))
+				return nil, fault(backend.UnknownOutcome)
 			})
-			f.store.on("Watch", fails(backend.NotReady))
 			require.ErrorIs(t, l.Unlock(f.ctx), backend.ErrUnknownOutcome)
 		})
 	}
