@@ -80,7 +80,7 @@ func (s *streams) commands() map[string]cli.CommandFactory {
 	all := map[string]cli.CommandFactory{}
 	for _, newOne := range []func(*streams) *command{
 		newAgent, newKV, newGet, newPut, newDelete, newList,
-		newMembers, newRing, newLocate, newStatus, newLeave, newRemove, newVerify, newKeygen, newVersion, newPlugin,
+		newMembers, newRing, newLocate, newStatus, newLeave, newRemove, newVerify, newImport, newExport, newKeygen, newVersion, newPlugin,
 	} {
 		c := newOne(s)
 		all[c.name] = func() (cli.Command, error) { return c, nil }

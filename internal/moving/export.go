@@ -40,6 +40,9 @@ func (x *Export) Run(ctx context.Context) (*Exported, error) {
 	if f.write == nil {
 		return nil, fmt.Errorf("%s is read only", f.name)
 	}
+	if err := reach(ctx, x.Backend, x.Timeout); err != nil {
+		return nil, err
+	}
 	out := &Exported{Format: x.Format, Path: x.Path}
 	if x.Path == "-" {
 		return out, x.to(ctx, f.write(x.Out), out)

@@ -78,7 +78,10 @@ func TestNothingIsLost(t *testing.T) {
 	require.ErrorContains(t, err, "is there already; name another file, or give -overwrite")
 
 	ctx, interrupt := context.WithCancel(t.Context())
-	b.beforeList = func(backend.ListQuery) error {
+	b.beforeList = func(q backend.ListQuery) error {
+		if !q.Values {
+			return nil
+		}
 		interrupt()
 		return backend.Errorf(backend.NotReady, "", "gone: %w", ctx.Err())
 	}
@@ -87,6 +90,9 @@ func TestNothingIsLost(t *testing.T) {
 	_, err = x.Run(ctx)
 	require.ErrorContains(t, err, path+" was not written: interrupted: ")
 	require.ErrorIs(t, err, context.Canceled)
+	b.beforeList = func(backend.ListQuery) error { return backend.Errorf(backend.NotReady, "", "nobody answers") }
+	_, err = x.Run(t.Context())
+	require.ErrorIs(t, err, backend.ErrNotReady)
 	b.beforeList = nil
 
 	full := func(io.Writer) error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} }

@@ -68,10 +68,7 @@ func (m *Import) Run(ctx context.Context) (*Moved, error) {
 	m.from = &source{format: f, path: m.Path, strip: m.Strip, prefix: m.Prefix, leftOut: func(key string) {
 		m.moved.LeftOut.add(key, "it belongs to the storage that it leaves")
 	}}
-	// Limits and capabilities of a backend that cannot be asked would be guesses.
-	if _, err := within(ctx, m.Timeout, func(ctx context.Context) (*backend.ListResult, error) {
-		return m.Backend.List(ctx, backend.ListQuery{Limit: 1})
-	}); err != nil {
+	if err := reach(ctx, m.Backend, m.Timeout); err != nil {
 		return m.moved, err
 	}
 	for _, step := range []func(context.Context) error{m.read, m.plan, m.write, m.verify} {

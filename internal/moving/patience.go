@@ -45,3 +45,12 @@ func within[T any](ctx context.Context, timeout time.Duration, ask func(context.
 	defer cancel()
 	return ask(ctx)
 }
+
+// reach fails when the backend does not answer, without asking again. The limits
+// and capabilities of one that does not would be guesses.
+func reach(ctx context.Context, b backend.Backend, timeout time.Duration) error {
+	_, err := within(ctx, timeout, func(ctx context.Context) (*backend.ListResult, error) {
+		return b.List(ctx, backend.ListQuery{Limit: 1})
+	})
+	return err
+}
