@@ -125,6 +125,10 @@ func TestImport(t *testing.T) {
 		require.Equal(t, e.Flags, got.Flags)
 	}
 
+	none, err := run(t, importing(b, lines(t)))
+	require.NoError(t, err)
+	require.True(t, none.Verified)
+
 	// Again: nothing is left to do, and the hash is the same.
 	again, err := run(t, importing(b, path))
 	require.NoError(t, err)

@@ -3,7 +3,9 @@ package moving
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -142,7 +144,8 @@ func TestSnapshot(t *testing.T) {
 	require.Equal(t, []string{"core/lock", "raftchunking/1/2"}, leftOut)
 }
 
-// TestSnapshotOfVault reads a file that the libraries of a Vault 1.14 wrote.
+// TestSnapshotOfVault reads a file that Vault's libraries wrote: raft-snapshot 1.0.4,
+// and StorageEntry of sdk 0.9.2 through gogo's delimited writer.
 func TestSnapshotOfVault(t *testing.T) {
 	entries, leftOut, err := all(t, VaultSnapshot, "testdata/vault.snap")
 	require.NoError(t, err)
@@ -152,7 +155,8 @@ func TestSnapshotOfVault(t *testing.T) {
 	}, entries)
 }
 
-// TestFileStorageOfVault reads a directory that Vault's own file storage wrote.
+// TestFileStorageOfVault reads a directory that Vault's own file storage wrote, that of
+// sdk 0.9.2.
 func TestFileStorageOfVault(t *testing.T) {
 	entries, _, err := all(t, VaultFile, "testdata/vault-file")
 	require.NoError(t, err)
@@ -250,6 +254,62 @@ func TestRoundTrip(t *testing.T) {
 			require.Equal(t, expected, got)
 		}
 	}
+}
+
+// TestConsulByHTTP: what Consul answers to /v1/kv/?recurse is read as well.
+func TestConsulByHTTP(t *testing.T) {
+	entries, _, err := all(t, ConsulExport, written(t, "recurse", []byte(
+		`[{"LockIndex":1,"Key":"a","Flags":3,"Value":"aGk=","Session":"s","CreateIndex":4,"ModifyIndex":5},{"LockIndex":0,"Key":"b","Flags":0,"Value":null}]`)))
+	require.NoError(t, err)
+	require.Equal(t, []Entry{{Key: "a", Value: []byte("hi"), Flags: 3}, {Key: "b"}}, entries)
+}
+
+// TestHash holds the hash to what docs/moving.md says of it.
+func TestHash(t *testing.T) {
+	h := sha256.New()
+	for _, sum := range [][32]byte{
+		sha256.Sum256([]byte("\x00\x00\x00\x00\x00\x00\x00\x01" + "\x00\x00\x00\x00\x00\x00\x00\x2a" + "\x00\x00\x00\x02\x54\x0b\xe4\x00" + "a" + "hi")),
+		sha256.Sum256([]byte("\x00\x00\x00\x00\x00\x00\x00\x02" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "bb")),
+	} {
+		h.Write(sum[:])
+	}
+	d := newDigest()
+	d.add((&Entry{Key: "a", Value: []byte("hi"), Flags: 42, Expires: 10 * time.Second}).sum())
+	d.add((&Entry{Key: "bb"}).sum())
+	require.Equal(t, hex.EncodeToString(h.Sum(nil)), d.text())
+}
+
+// FuzzStorageEntry: any bytes are an entry or an error.
+func FuzzStorageEntry(f *testing.F) {
+	f.Add([]byte{0x0a, 1, 'k', 0x12, 1, 'v', 0x18, 1})
+	f.Add([]byte{0x0a, 0xff})
+	f.Fuzz(func(t *testing.T, message []byte) {
+		if e, err := storageEntry(message); err == nil && (e.Key == "" || len(e.Key)+len(e.Value) > len(message)) {
+			t.Fatalf("%q has key %q and value %q", message, e.Key, e.Value)
+		}
+	})
+}
+
+// FuzzLines: what is read as our own format is the same when it was written and read
+// again.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte(`{"key":"a","value":"aGk=","flags":3,"expires":"1m"}`))
+	f.Add([]byte(`{"keys":0}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r := lineReader{begun: true, sum: sha256.New()}
+		e, err := r.line(text)
+		if err != nil || e == nil {
+			return
+		}
+		var b bytes.Buffer
+		w := newLineWriter(&b)
+		require.NoError(t, w.put(e))
+		require.NoError(t, w.end())
+		again := lineReader{begun: true, sum: sha256.New()}
+		got, err := again.line(bytes.SplitAfter(b.Bytes(), []byte("\n"))[1])
+		require.NoError(t, err)
+		require.Equal(t, e, got)
+	})
 }
 
 // TestTakeIsKept: the error of whoever takes the entries ends the reading, as it is.

@@ -23,7 +23,7 @@ type Problem struct {
 // Problems are counted, and the first of them kept.
 type Problems struct {
 	Count int       `json:"count"`
-	First []Problem `json:"first"`
+	First []Problem `json:"first,omitempty"`
 }
 
 func (p *Problems) add(key, what string) {
