@@ -29,7 +29,7 @@ var ours = map[string][]string{
 	"chord":               {"backend", "chord/ring", "chord/register", "chord/txn", "chord/store", "gossip", "mesh"},
 	"plugin/proto":        {},
 	"plugin":              {"backend", "backend/locking", "plugin/proto"},
-	"httpapi":             {"backend"},
+	"httpapi":             {"backend", "backend/locking"},
 	"cmd/chord-plugin":    {"backend", "chord", "chord/ring", "gossip", "httpapi", "internal/moving", "plugin"},
 }
 
