@@ -80,11 +80,11 @@ func (a *asking) printMoved(m *moving.Moved, all bool) error {
 	if n := m.LeftOut.Count; n > 0 {
 		lines[0] += fmt.Sprintf(", and %d that belong to the old storage and were left out", n)
 	}
-	done := "were"
+	done := "written"
 	if m.DryRun {
-		done = "would be"
+		done = "would be written"
 	}
-	lines = append(lines, fmt.Sprintf("%d %s written, %d of them over others; %d are there already and equal", m.Written, done, m.Overwritten, m.Present))
+	lines = append(lines, fmt.Sprintf("%s: %d, over others: %d; there already and equal: %d", done, m.Written, m.Overwritten, m.Present))
 	if m.Verified {
 		lines = append(lines, fmt.Sprintf("verified: %s read back, SHA-256 %s", count(m.Keys, "key"), m.SHA256))
 	}

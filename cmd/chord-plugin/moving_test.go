@@ -15,8 +15,8 @@ import (
 	"github.com/chord-plugin/chord-plugin/internal/moving/movingtest"
 )
 
-// TestMoving runs the scripts in testdata/moving, with the commands of TestScript
-// and
+// TestMoving runs the scripts in testdata/moving, with the commands of TestScript, the
+// agent of TestOperator, whose keys are in memory, and
 //
 //	snapshot FILE KEY=VALUE...    write a snapshot of Vault's Raft storage
 //	cut FILE BYTES                take bytes off the end of a file
@@ -30,6 +30,7 @@ func TestMoving(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "ports": ports, "snapshot": makeSnapshot, "cut": cut,
+			"agent": startScripted,
 		},
 	})
 }
