@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
 )
 
@@ -94,16 +95,16 @@ func (r *ring) must(err error) {
 }
 
 // targets returns the members' HTTP APIs as targets.
-func (r *ring) targets(members ...*cluster.Member) []load.Target {
+func (r *ring) targets(members ...*cluster.Member) []crew.Target {
 	r.t.Helper()
 	if len(members) == 0 {
 		members = r.Members
 	}
-	var targets []load.Target
+	var targets []crew.Target
 	for _, m := range members {
 		c, err := m.Client()
 		r.must(err)
-		targets = append(targets, load.Target{Name: m.Name, Backend: c})
+		targets = append(targets, crew.Target{Name: m.Name, Backend: c})
 	}
 	return targets
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
 )
 
@@ -148,14 +149,14 @@ func (s *soak) startLoad() error {
 	return nil
 }
 
-func (s *soak) targets(members []*cluster.Member) ([]load.Target, error) {
-	var targets []load.Target
+func (s *soak) targets(members []*cluster.Member) ([]crew.Target, error) {
+	var targets []crew.Target
 	for _, m := range members {
 		c, err := m.Client()
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, load.Target{Name: m.Name, Backend: c})
+		targets = append(targets, crew.Target{Name: m.Name, Backend: c})
 	}
 	return targets, nil
 }
