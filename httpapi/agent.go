@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"strconv"
@@ -119,10 +120,7 @@ func (h *Handler) self(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	name := h.cfg.NodeName
-	if name == "" {
-		name = status.Name
-	}
+	name := cmp.Or(h.cfg.NodeName, status.Name)
 	state := "alive"
 	if status.State == "stopping" {
 		state = "left"
@@ -142,6 +140,8 @@ func (h *Handler) self(w http.ResponseWriter, r *http.Request) error {
 			"refused":   strconv.FormatUint(stats.Refused, 10),
 			"in_flight": strconv.Itoa(stats.InFlight),
 			"limit":     strconv.Itoa(stats.Limit),
+
+			"transactions": strconv.Itoa(stats.Transactions),
 		}},
 		Chord: status,
 	})

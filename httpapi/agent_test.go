@@ -18,7 +18,7 @@ func TestAgentBodies(t *testing.T) {
 		{"/v1/status/leader", `"127.0.0.1:7947"`},
 		{"/v1/status/peers", `["127.0.0.1:7947","[::1]:7957"]`},
 		{"/v1/health", `{"state":"serving","quorum":true}`},
-		{"/v1/chord/limits", `{"max_key_size":2048,"max_value_size":524288,"capabilities":2}`},
+		{"/v1/chord/limits", `{"max_key_size":2048,"max_value_size":524288,"capabilities":55}`},
 		{"/v1/ring", `{"ring_id":"ring-1","epoch":7,"joint":true,"replicas":5,"level":1,"members":[` +
 			`{"name":"a","id":"node-a","state":"alive","addr":"127.0.0.1:7947","tokens":64,"share":0.5,"synced":true},` +
 			`{"name":"b","id":"node-b","state":"suspect","addr":"[::1]:7957","tokens":64,"share":0.5,"change":"joins","sync":{"keys":10,"bytes":20,"rate":1.5,"done":0.25,"seconds_left":30}}],` +
@@ -28,7 +28,7 @@ func TestAgentBodies(t *testing.T) {
 			`{"name":"b","id":"node-b","state":"dead","ballot":"","index":0,"live":false,"error":"no answer"}]}`},
 		{"/v1/agent/self", `{"Config":{"Datacenter":"dc1","NodeName":"a","NodeID":"node-a","Server":true,"Version":"1.2.3"},` +
 			`"Member":{"Name":"a","Addr":"127.0.0.1","Port":7946,"Tags":{"gossip_addr":"127.0.0.1:7946","http_addr":"127.0.0.1:8500","id":"node-a","mesh_addr":"127.0.0.1:7947","role":"member","state":"alive","version":"1.2.3"},"Status":1},` +
-			`"Stats":{"http":{"in_flight":"0","limit":"1024","refused":"0","requests":"7"}},` +
+			`"Stats":{"http":{"in_flight":"0","limit":"1024","refused":"0","requests":"7","transactions":"0"}},` +
 			`"Chord":{"name":"a","id":"node-a","version":"1.2.3","role":"member","state":"serving","ring_id":"ring-1","epoch":7,"quorum":true,"alive":2,"members":2,"keys":10,"disk_bytes":4096,"uptime_seconds":1.5,` +
 			`"gossip_addr":"127.0.0.1:7946","mesh_addr":"127.0.0.1:7947","http_addr":"127.0.0.1:8500","data_dir":"/data","peers_connected":1,` +
 			`"change":"waits for b","repair":{"running":true,"with":"b","done":0.5,"behind":["b"],"received":3,"given":4,"last_seconds":-1}}}`},

@@ -199,6 +199,7 @@ func (r *reply) isMissing() bool {
 // refusal returns the error that a response carries.
 func (c *Client) refusal(what call, got *reply) *backend.Error {
 	if e := readError(got.header); e != nil {
+		readOps(e, got)
 		return e
 	}
 	text := strings.TrimSpace(string(got.body[:min(len(got.body), maxErrorText)]))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/locking"
 )
 
 // DefaultAddr is where an agent listens when nothing is configured.
@@ -41,14 +42,20 @@ type ClientConfig struct {
 	Transport http.RoundTripper
 }
 
-// Client is a backend.Backend and a backend.Admin over the HTTP API of an agent.
-// It is made for the command line and for programs that do not load the plugin.
+// Client is a backend.Backend, with all that the agent's can do, and a
+// backend.Admin over the HTTP API of an agent. It is made for the command line and
+// for programs that do not load the plugin.
+//
+// Its locks are made here, of the agent's sessions, transactions and watches: the
+// Keeper renews what Lock makes, and knows what is lost.
 //
 // An agent that can not be reached is NotReady: nothing happened. A change whose
 // connection broke after it may have been sent is UnknownOutcome. The deadline
 // of a call travels to the agent, less a tenth of it or 100 ms at most, so that
 // the agent's own error arrives in time.
 type Client struct {
+	*locking.Keeper
+
 	base        *url.URL
 	http        *http.Client
 	watching    *http.Client // for what waits
@@ -65,9 +72,13 @@ type Client struct {
 }
 
 var (
-	_ backend.Backend = (*Client)(nil)
-	_ backend.Admin   = (*Client)(nil)
-	_ backend.Watcher = (*Client)(nil)
+	_ backend.Backend       = (*Client)(nil)
+	_ backend.Admin         = (*Client)(nil)
+	_ backend.Watcher       = (*Client)(nil)
+	_ backend.Transactional = (*Client)(nil)
+	_ backend.Sessions      = (*Client)(nil)
+	_ backend.Locker        = (*Client)(nil)
+	_ backend.Fencer        = (*Client)(nil)
 )
 
 // NewClient makes a client. It does not connect: the first call does. An address
@@ -99,6 +110,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{base: base, maxResponse: maxResponse, http: client(transport), watching: client(waiting)}
 	c.life, c.end = context.WithCancel(context.Background())
+	c.Keeper = locking.New(direct{c}, nil)
 	return c, nil
 }
 
@@ -135,13 +147,20 @@ func (c *Client) Limits() backend.Limits {
 	return fallback
 }
 
+// lockable is what locks are made of.
+const lockable = backend.CanTransact | backend.CanWatch | backend.CanKeepSessions
+
 // Capabilities implements backend.Describer: what the agent can do over its API.
 // While it can not be asked that is nothing.
 func (c *Client) Capabilities() backend.Capability {
-	if wire := c.agent(); wire != nil {
-		return wire.Capabilities
+	wire := c.agent()
+	switch {
+	case wire == nil:
+		return 0
+	case wire.Capabilities.Has(lockable):
+		return wire.Capabilities | backend.CanLock
 	}
-	return 0
+	return wire.Capabilities
 }
 
 // agent asks the agent for its limits, once; nil while it can not be asked.
@@ -168,13 +187,15 @@ func (c *Client) agent() *wireLimits {
 	return &wire
 }
 
-// Close ends the client: calls that wait fail with Closed, and so do later ones.
-// It returns when all calls have. The agent and what it stores stay.
+// Close ends the client: calls that wait fail with Closed, and so do later ones;
+// its locks are lost. It returns when all calls have. The agent and what it stores
+// stay, sessions until they expire.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
 	c.end()
+	c.Keeper.Close()
 	c.calls.Wait()
 	c.http.CloseIdleConnections()
 	c.watching.CloseIdleConnections()

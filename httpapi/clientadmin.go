@@ -94,14 +94,19 @@ func (c *Client) ask(ctx context.Context, path, key string, v any) error {
 
 // send sends a JSON document and reads another.
 func (c *Client) send(ctx context.Context, what call, question, v any) error {
-	var err error
-	if what.body, err = json.Marshal(question); err != nil {
-		return backend.Errorf(backend.Invalid, "", "encode the request: %w", err)
-	}
-	what.kind = "application/json"
-	got, err := c.do(ctx, what)
+	got, err := c.post(ctx, &what, question)
 	if err != nil {
 		return err
 	}
 	return c.decode(what, got, v)
+}
+
+// post makes what a call that carries a JSON document, and makes it.
+func (c *Client) post(ctx context.Context, what *call, question any) (*reply, error) {
+	var err error
+	if what.body, err = json.Marshal(question); err != nil {
+		return nil, backend.Errorf(backend.Invalid, "", "encode the request: %w", err)
+	}
+	what.kind = "application/json"
+	return c.do(ctx, *what)
 }

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 )
@@ -22,16 +21,12 @@ func (c *Client) Get(ctx context.Context, key string, opts backend.GetOptions) (
 
 // Put writes a key with PUT /v1/kv/KEY.
 func (c *Client) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) (uint64, error) {
-	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
-		return 0, err
-	}
-	what := call{method: http.MethodPut, path: "/v1/kv/" + key, key: key, body: value, query: casQuery(opts.If)}
+	what := call{method: http.MethodPut, path: "/v1/kv/" + key, key: key, body: value, query: url.Values{}}
+	setCAS(what.query, opts.If)
 	if what.body == nil {
 		what.body = []byte{}
 	}
-	if opts.Flags != 0 {
-		what.query.Set("flags", strconv.FormatUint(opts.Flags, 10))
-	}
+	setPut(what.query, opts)
 	got, err := c.change(ctx, what)
 	if err != nil {
 		return 0, err
@@ -45,10 +40,10 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, opts backend
 
 // Delete removes a key with DELETE /v1/kv/KEY.
 func (c *Client) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
-	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
-		return err
-	}
-	_, err := c.change(ctx, call{method: http.MethodDelete, path: "/v1/kv/" + key, key: key, query: casQuery(opts.If)})
+	what := call{method: http.MethodDelete, path: "/v1/kv/" + key, key: key, query: url.Values{}}
+	setCAS(what.query, opts.If)
+	setFence(what.query, opts.Fence)
+	_, err := c.change(ctx, what)
 	return err
 }
 
@@ -65,6 +60,11 @@ func (c *Client) PopItem(ctx context.Context) (*backend.Entry, error) {
 // List lists names or entries with GET /v1/chord/list.
 func (c *Client) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
 	what := call{method: http.MethodGet, path: "/v1/chord/list", key: q.Prefix, query: url.Values{}}
+	return c.list(ctx, what, q)
+}
+
+// list makes a call that answers with a page.
+func (c *Client) list(ctx context.Context, what call, q backend.ListQuery) (*backend.ListResult, error) {
 	for name, value := range map[string]string{"prefix": q.Prefix, "separator": q.Separator, "after": q.After} {
 		if value != "" {
 			what.query.Set(name, value)
@@ -98,23 +98,11 @@ func (c *Client) List(ctx context.Context, q backend.ListQuery) (*backend.ListRe
 	return out, nil
 }
 
-// refuseUnsupported refuses the options of a write that this API does not carry.
-func refuseUnsupported(key string, expires time.Duration, fence backend.Fence) error {
-	switch {
-	case expires != 0:
-		return backend.Errorf(backend.Invalid, key, "keys cannot expire over HTTP; leave ExpiresAfter out")
-	case fence != backend.Fence{}:
-		return backend.Errorf(backend.Invalid, key, "there are no fences over HTTP; leave Fence out")
-	}
-	return nil
-}
-
-func casQuery(condition backend.Condition) url.Values {
-	q := url.Values{}
+// setCAS sets what query.condition reads.
+func setCAS(q url.Values, condition backend.Condition) {
 	if index, ok := condition.Index(); ok {
 		q.Set("cas", strconv.FormatUint(index, 10))
 	}
-	return q
 }
 
 // one makes a call that answers with one entry, or 404 for none.

@@ -5,11 +5,19 @@
 //
 //	GET    /v1/kv/KEY    raw, stale, consistent, pretty; index, wait
 //	GET    /v1/kv/PREFIX ?recurse, or ?keys with separator (also: seperator)
-//	PUT    /v1/kv/KEY    flags, cas
+//	PUT    /v1/kv/KEY    flags; cas, or acquire or release with a session
 //	DELETE /v1/kv/KEY    cas, recurse
+//	PUT    /v1/txn       operations of the kind KV; stale, consistent
+//	PUT    /v1/session/create, /v1/session/renew/ID, /v1/session/destroy/ID
+//	GET    /v1/session/info/ID, /v1/session/list, /v1/session/node/NAME; index, wait
 //	GET    /v1/status/leader, /v1/status/peers
 //	GET    /v1/agent/self, /v1/agent/members, /v1/agent/metrics?format=prometheus
 //	PUT    /v1/agent/leave, /v1/agent/force-leave/NAME
+//	PUT    /v1/agent/service/register, /v1/agent/service/deregister/ID
+//	PUT    /v1/agent/check/register, /v1/agent/check/deregister/ID, /v1/agent/check/update/ID
+//
+// The last two lines are accepted and ignored: there is no catalog of services and
+// no health check here. Vault registers itself unless it is told not to.
 //
 // /v1/agent/leave answers when the member has given away all that it owned; it
 // takes up to Config.MaxTimeout, and may be asked for again after that.
@@ -24,14 +32,43 @@
 // another index, or for ?wait: 5 minutes by default, 10 at most, and up to a 16th
 // more by chance. It may also be answered without a change, as in Consul, and is
 // at once for an index that the state does not have, also a greater one. Where the
-// backend can not watch, every read is answered at once. ?acquire and ?release are
-// refused.
+// backend can not watch, every read is answered at once.
 //
-// DELETE with ?recurse lists and then deletes one key after another: it is not
-// atomic. When it fails half way the error is UnknownOutcome.
+// DELETE with ?recurse is atomic up to backend.MaxTxnTree keys. A larger tree is
+// deleted one key after another: keys that are written meanwhile may stay, and when
+// it fails half way the error is UnknownOutcome.
+//
+// What needs transactions or sessions is 400 where the backend has none.
 //
 // A response lists at most 1,048,576 names; a longer listing is 413, and
 // /v1/chord/list pages through it.
+//
+// # Transactions
+//
+// The JSON of /v1/txn may have 512 KiB, or Config.MaxValueSize if that is more, and
+// backend.MaxTxnOps operations. It is 200 with the Results, or 409 with the Errors
+// of all operations that failed, which is a TxnConflict too: that of a transaction
+// which lost against others over and over. Value is null but for get, get-or-empty
+// and get-tree. An operation that no state of the keys makes right is 400, and one
+// that is not of the kind KV. A transaction that only reads is as linearizable with
+// ?stale as without.
+//
+// # Sessions and locks
+//
+// /v1/session/create takes Name, Node, LockDelay, Behavior and TTL as Consul does.
+// LockDelay is a duration in words, or a number: of seconds below 1,000, else of
+// nanoseconds; more than a minute is a minute. Node is only kept; without it, it is
+// this one. No check ends a session here and neither does the death of a node: a
+// session without TTL ends when it is destroyed. So "serfHealth" is taken and not
+// looked at, and any other check is refused as one that is not registered.
+//
+// A session's index is that of its creation. Nothing tells of the end of one, so
+// X-Consul-Index of a list, and of a session that is gone, is the highest that this
+// server has met; and a blocking query looks every second whether the answer is
+// another, and is answered after 10 seconds in any case.
+//
+// A lock is a key that a live session holds: ?acquire and ?release answer true, or
+// false when they are lost, and 500 "invalid session" when the session has ended.
 //
 // # Keys in paths
 //
@@ -44,7 +81,8 @@
 // X-Consul-Index is the modify index of the one key asked for, for a prefix the
 // newest change under it, and for a missing key or an empty prefix the newest
 // index that this server has met, which is never 0 and never falls. A PUT
-// answers with the new modify index in X-Chord-Index.
+// answers with the new modify index in X-Chord-Index, and so does the making of a
+// session.
 //
 // # Errors
 //
@@ -52,13 +90,16 @@
 // X-Chord-Error-Key, X-Chord-Error-Message (both percent-encoded),
 // X-Chord-Answered and X-Chord-Owners carry the rest, so that Client rebuilds
 // the same backend.Error. A lost cas is 200 with the body false, as in Consul,
-// and has the same headers.
+// and has the same headers; so does a 409 of /v1/txn. Where the error is about
+// operations of a transaction, X-Chord-Error-Ops counts them, and the body has them
+// in JSON: {"Ops":[{"Op":0,"Code":3,"Key":"k","Message":"..."}]}.
 //
 //	400 invalid, read-only transaction    403 unauthorized, cross-origin
 //	404 no such key, no such endpoint     405 method, with Allow
 //	409 conflict outside cas, transaction conflict or done, fenced, lock lost
 //	413 too large
-//	500 unknown outcome, internal, session invalid, a flags or cas that is no number
+//	500 unknown outcome, internal, session invalid, a flags or cas that is no number,
+//	    a TTL, Behavior or check that can not be
 //	503 no quorum, not ready, closed, too many requests; with Retry-After
 //
 // No quorum is 503, where Consul says 500 "No cluster leader": 503 is what load
@@ -78,9 +119,31 @@
 //	GET  /v1/chord/watch         key or prefix, after: backend.Watcher's Watch
 //	POST /v1/chord/pop/KEY       reads and deletes a key; 404 when there is none
 //	POST /v1/chord/popitem       the same with any key
+//	POST /v1/chord/txn           backend.Transactional's Txn: {"Ops":[{"Verb":"set",
+//	                             "Key":"k","Value":"dg==","Flags":0,"Index":0,
+//	                             "Session":"","ExpiresAfter":"30s","FenceKey":"",
+//	                             "FenceToken":0}]}; {"Results":[{"Op":0,"Entry":{}}]}
+//	POST /v1/chord/tx/begin      read_only; {"ID":"..."}
+//	POST /v1/chord/tx/get        id, key; as /v1/kv/KEY
+//	POST /v1/chord/tx/list       id; as /v1/chord/list
+//	POST /v1/chord/tx/put        id, key, flags, expires_after; the value
+//	POST /v1/chord/tx/delete     id, key
+//	POST /v1/chord/tx/commit     id
+//	POST /v1/chord/tx/rollback   id
+//	POST /v1/chord/fence         fence_key, fence_token: backend.Fencer's Fence
 //
-// A request in JSON has at most 512 KiB and no fields but those of its struct. A
-// page of a verification is of 10,000 keys at most.
+// A request in JSON has at most 512 KiB, 16 MiB for /v1/chord/txn, and no fields but
+// those of its struct. A page of a verification is of 10,000 keys at most.
+//
+// A plain PUT takes ?expires_after with a duration, "30s", after which the key is to
+// disappear. Every write takes the fence of a lock as ?fence_key and ?fence_token.
+// An entry has its ExpiresAfter and its LockToken, of which a fence is made, when it
+// has them. /v1/session/create takes Data in base64, which is given back, and Node is
+// not kept then.
+//
+// An interactive transaction is one of this agent. At most 256 are open, further ones
+// are 503; one that is left alone for a minute is rolled back, and all are when the
+// agent stops.
 //
 // The header X-Chord-Timeout (a Go duration, "1.5s") says how long the caller
 // will wait. It becomes the deadline of the backend's call, within

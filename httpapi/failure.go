@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -20,6 +21,7 @@ const (
 	headerOwners   = "X-Chord-Owners"
 	headerIndex    = "X-Chord-Index"
 	headerTimeout  = "X-Chord-Timeout"
+	headerOps      = "X-Chord-Error-Ops"
 )
 
 // maxErrorHeader bounds a message in a header, in bytes before it is encoded.
@@ -97,7 +99,43 @@ func writeError(w http.ResponseWriter, err error) {
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
+	if len(e.Ops) > 0 {
+		writeOps(w, e.Ops, status)
+		return
+	}
 	http.Error(w, bodyText(e), status)
+}
+
+// wireOps is the body of an error that is about operations of a transaction.
+type wireOps struct{ Ops []wireOpError }
+
+type wireOpError struct {
+	Op      int
+	Code    backend.Code
+	Key     string `json:",omitempty"`
+	Message string
+}
+
+func writeOps(w http.ResponseWriter, ops []backend.OpError, status int) {
+	out := wireOps{Ops: make([]wireOpError, len(ops))}
+	for i, op := range ops {
+		out.Ops[i] = wireOpError(op)
+	}
+	body, _ := json.Marshal(out) // numbers and strings
+	w.Header().Set(headerOps, strconv.Itoa(len(ops)))
+	w.Header().Set("Content-Type", "application/json")
+	writeBody(w, status, body)
+}
+
+// readOps adds what writeOps wrote to e.
+func readOps(e *backend.Error, got *reply) {
+	var in wireOps
+	if got.header.Get(headerOps) == "" || json.Unmarshal(got.body, &in) != nil {
+		return
+	}
+	for _, op := range in.Ops {
+		e.Ops = append(e.Ops, backend.OpError(op))
+	}
 }
 
 func setErrorHeaders(header http.Header, e *backend.Error) {
@@ -121,8 +159,10 @@ func setErrorHeaders(header http.Header, e *backend.Error) {
 func bodyText(e *backend.Error) string {
 	text := e.Error()
 	switch {
-	case e.Code == backend.Invalid && e.Key == "" && e.Message != "":
+	case (e.Code == backend.Invalid || e.Code == backend.SessionInvalid) && e.Key == "" && e.Message != "":
 		text = e.Message
+	case e.Code == backend.SessionInvalid:
+		text = "invalid session" + strings.TrimPrefix(text, e.Code.String())
 	case e.Code == backend.TooLarge && strings.Contains(e.Message, "value being too large") && !strings.Contains(e.Message, "Value exceeds"):
 		text += "; Value exceeds the limit, it is too large"
 	}

@@ -110,6 +110,7 @@ func serve(t *testing.T, change func(*Config)) *node {
 	n.Start()
 	t.Cleanup(func() {
 		n.Close()
+		require.NoError(t, n.handler.Close())
 		require.NoError(t, store.Close())
 	})
 	return n

@@ -49,8 +49,9 @@ type Config struct {
 	// smaller of it and the backend's limit counts. 0: 512 KiB, as in Consul.
 	MaxValueSize int
 	// MaxConcurrent is how many requests for data run at once; a further one
-	// gets 503. Each holds at most one value in memory, so MaxConcurrent times
-	// MaxValueSize bounds what uploads take. 0: 1024.
+	// gets 503. Each holds at most one value or document in memory, so MaxConcurrent
+	// times the larger of MaxValueSize and 512 KiB bounds what uploads take, but for
+	// 16 large transactions of 16 MiB each. 0: 1024.
 	MaxConcurrent int
 	// RequestTimeout is the deadline of a request that names none, but for that to
 	// leave, whose is MaxTimeout. 0: 30 s.
@@ -61,7 +62,7 @@ type Config struct {
 }
 
 // Handler is the HTTP API of one node. It starts no goroutine that outlives the
-// request it belongs to.
+// request it belongs to, but for the end of idle transactions; see Close.
 type Handler struct {
 	cfg      Config
 	log      hclog.Logger
@@ -70,11 +71,16 @@ type Handler struct {
 	data     chan struct{}
 	operator chan struct{}
 	waiting  chan struct{}
-	watcher  backend.Watcher // nil where the backend is none
+	large    chan struct{}
+	can      backend.Capability // of the backend
+	watcher  backend.Watcher    // nil where the backend is none
+	txs      txTable
 	maxItems int
 	newest   atomic.Uint64
-	requests atomic.Uint64
-	refused  atomic.Uint64
+	// newestSession is the highest index of a session that was met, at least 1.
+	newestSession atomic.Uint64
+	requests      atomic.Uint64
+	refused       atomic.Uint64
 }
 
 // New makes the API for cfg. It panics when Backend or Admin is nil, which no
@@ -106,12 +112,16 @@ func New(cfg Config) *Handler {
 		data:     make(chan struct{}, cfg.MaxConcurrent),
 		operator: make(chan struct{}, maxOperator),
 		waiting:  make(chan struct{}, maxWaiting),
+		large:    make(chan struct{}, maxLarge),
+		can:      backend.CapabilitiesOf(cfg.Backend),
 		maxItems: maxListItems,
 	}
-	if backend.CapabilitiesOf(cfg.Backend).Has(backend.CanWatch) {
+	if h.can.Has(backend.CanWatch) {
 		h.watcher = cfg.Backend.(backend.Watcher)
 	}
+	h.txs.rollbackTimeout = cfg.RequestTimeout
 	h.newest.Store(1)
+	h.newestSession.Store(1)
 	h.mux = h.routes()
 	return h
 }
@@ -124,11 +134,13 @@ type Stats struct {
 	InFlight, Limit int
 	// Waiting blocking queries and watches wait now.
 	Waiting int
+	// Transactions are open, interactive ones.
+	Transactions int
 }
 
 // Stats returns what was counted so far.
 func (h *Handler) Stats() Stats {
-	return Stats{Requests: h.requests.Load(), Refused: h.refused.Load(), InFlight: len(h.data), Limit: cap(h.data), Waiting: len(h.waiting)}
+	return Stats{Requests: h.requests.Load(), Refused: h.refused.Load(), InFlight: len(h.data), Limit: cap(h.data), Waiting: len(h.waiting), Transactions: h.txs.count()}
 }
 
 // ServeHTTP answers one request.
@@ -151,27 +163,38 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) {
 		writeError(w, backend.Errorf(backend.Unauthorized, "", "refused a request from the pages of another site: %w", err))
 		return
 	}
-	places, raise := h.operator, ""
+	places, advice := h.operator, ""
 	switch {
 	case h.waits(r):
 		places = h.waiting
 	case isData(r.URL.Path):
-		places, raise = h.data, ", or raise http.max_concurrent"
+		places, advice = h.data, ", or raise http.max_concurrent"
 	}
 	select {
 	case places <- struct{}{}:
 		defer func() { <-places }()
 	default:
 		h.refused.Add(1)
-		writeError(w, backend.Errorf(backend.NotReady, "", "this node already serves %d requests, its limit; try again%s", cap(places), raise))
+		writeError(w, backend.Errorf(backend.NotReady, "", "this node already serves %d requests, its limit; try again%s", cap(places), advice))
 		return
 	}
 	h.dispatch(w, r)
 }
 
-// isData tells requests for keys from requests for the node itself.
+// isData tells requests for keys and sessions from requests for the node itself.
 func isData(path string) bool {
-	return path == "/v1/kv" || strings.HasPrefix(path, "/v1/kv/") || strings.HasPrefix(path, "/v1/chord/")
+	return path == "/v1/kv" || strings.HasPrefix(path, "/v1/kv/") || path == "/v1/txn" ||
+		strings.HasPrefix(path, "/v1/session/") || strings.HasPrefix(path, "/v1/chord/")
+}
+
+// needs is a for backends that can do c; others have the request refused.
+func (h *Handler) needs(c backend.Capability, a answer) answer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if !h.can.Has(c) {
+			return backend.Errorf(backend.Invalid, "", "the backend of this agent has no %v", c)
+		}
+		return a(w, r)
+	}
 }
 
 // answer writes the response of a request, or returns why it can not.
@@ -230,13 +253,16 @@ func (h *Handler) limits() backend.Limits {
 }
 
 // seen notes an index and returns the newest that was ever noted, at least 1.
-func (h *Handler) seen(index uint64) uint64 {
+func (h *Handler) seen(index uint64) uint64 { return raise(&h.newest, index) }
+
+// raise makes index what n holds, unless that is higher, and returns what it holds.
+func raise(n *atomic.Uint64, index uint64) uint64 {
 	for {
-		newest := h.newest.Load()
-		if index <= newest {
-			return newest
+		highest := n.Load()
+		if index <= highest {
+			return highest
 		}
-		if h.newest.CompareAndSwap(newest, index) {
+		if n.CompareAndSwap(highest, index) {
 			return index
 		}
 	}

@@ -18,11 +18,11 @@ type wireLimits struct {
 
 func (h *Handler) showLimits(w http.ResponseWriter, r *http.Request) error {
 	l := h.limits()
-	wire := wireLimits{MaxKeySize: l.MaxKeySize, MaxValueSize: l.MaxValueSize}
-	if h.watcher != nil {
-		wire.Capabilities = backend.CanWatch
-	}
-	return writeJSON(w, r, http.StatusOK, wire)
+	return writeJSON(w, r, http.StatusOK, wireLimits{
+		MaxKeySize: l.MaxKeySize, MaxValueSize: l.MaxValueSize,
+		// A lock is the client's to make, of the others.
+		Capabilities: h.can &^ backend.CanLock,
+	})
 }
 
 // pop answers POST /v1/chord/pop/KEY with the entry it deleted.
@@ -61,19 +61,33 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ask := backend.ListQuery{
-		Prefix: q.Get("prefix"), Separator: q.Get("separator"), After: q.Get("after"), Values: q.Has("values"),
+	ask, err := q.list()
+	if err != nil {
+		return err
 	}
-	if limit := q.Get("limit"); limit != "" {
-		if ask.Limit, err = strconv.Atoi(limit); err != nil {
-			return backend.Errorf(backend.Invalid, "", "Invalid limit %q: give a number of items, or 0 for all", limit)
-		}
-	}
-	page, err := h.page(r.Context(), ask)
+	page, err := h.page(r.Context(), h.cfg.Backend, ask)
 	if err != nil {
 		return err
 	}
 	h.setMeta(w, page.Index, true)
+	return writePage(w, r, page)
+}
+
+// list returns what the parameters of a listing ask for.
+func (q query) list() (backend.ListQuery, error) {
+	ask := backend.ListQuery{
+		Prefix: q.Get("prefix"), Separator: q.Get("separator"), After: q.Get("after"), Values: q.Has("values"),
+	}
+	if limit := q.Get("limit"); limit != "" {
+		var err error
+		if ask.Limit, err = strconv.Atoi(limit); err != nil {
+			return ask, backend.Errorf(backend.Invalid, "", "Invalid limit %q: give a number of items, or 0 for all", limit)
+		}
+	}
+	return ask, nil
+}
+
+func writePage(w http.ResponseWriter, r *http.Request, page *backend.ListResult) error {
 	out := wireList{Items: make([]wireItem, len(page.Items)), More: page.More, Index: page.Index}
 	for i, it := range page.Items {
 		out.Items[i] = wireItem{Name: it.Name, Folded: it.Folded}

@@ -73,6 +73,46 @@ func (q query) number(name string) (n uint64, given bool, err error) {
 	return n, true, nil
 }
 
+// natural is number for a parameter of our own, whose mistakes are 400.
+func (q query) natural(name string) (uint64, error) {
+	n, _, err := q.number(name)
+	if err != nil {
+		return 0, backend.Errorf(backend.Invalid, "", "Invalid %s %q: give a whole number of up to 64 bits", name, q.Get(name))
+	}
+	return n, nil
+}
+
+// fence returns the fence that a write carries, zero for none.
+func (q query) fence() (backend.Fence, error) {
+	token, err := q.natural("fence_token")
+	return backend.Fence{Key: q.Get("fence_key"), Token: token}, err
+}
+
+// lifetime returns what ?expires_after asks for, 0 for none.
+func (q query) lifetime() (time.Duration, error) {
+	asked := q.Get("expires_after")
+	if asked == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(asked)
+	if err != nil {
+		return 0, backend.Errorf(backend.Invalid, "", "Invalid expires_after %q: give a duration, for example 30s", asked)
+	}
+	return d, nil
+}
+
+// putOptions returns what the parameters of a PUT ask for besides ?cas.
+func (q query) putOptions() (opts backend.PutOptions, err error) {
+	if opts.Flags, _, err = q.number("flags"); err != nil {
+		return opts, err
+	}
+	if opts.ExpiresAfter, err = q.lifetime(); err != nil {
+		return opts, err
+	}
+	opts.Fence, err = q.fence()
+	return opts, err
+}
+
 // condition returns what ?cas asks for.
 func (q query) condition() (backend.Condition, error) {
 	n, given, err := q.number("cas")

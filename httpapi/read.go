@@ -107,7 +107,7 @@ func (h *Handler) kvKeys(w http.ResponseWriter, r *http.Request, q query, prefix
 func (h *Handler) blockedPage(ctx context.Context, q query, list backend.ListQuery) (page *backend.ListResult, index uint64, err error) {
 	index, err = h.blocked(ctx, q, backend.WatchQuery{Prefix: list.Prefix}, func(ctx context.Context) (found, error) {
 		var err error
-		if page, err = h.page(ctx, list); err != nil {
+		if page, err = h.page(ctx, h.cfg.Backend, list); err != nil {
 			return found{}, err
 		}
 		return found{index: page.Index, none: len(page.Items) == 0}, nil
@@ -115,13 +115,18 @@ func (h *Handler) blockedPage(ctx context.Context, q query, list backend.ListQue
 	return page, index, err
 }
 
+// A lister is a backend, or a transaction.
+type lister interface {
+	List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error)
+}
+
 // page lists what q asks for, within the limit on one response.
-func (h *Handler) page(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
+func (h *Handler) page(ctx context.Context, from lister, q backend.ListQuery) (*backend.ListResult, error) {
 	all := q.Limit <= 0 || q.Limit > h.maxItems
 	if all {
 		q.Limit = h.maxItems
 	}
-	page, err := h.cfg.Backend.List(ctx, q)
+	page, err := from.List(ctx, q)
 	if err != nil {
 		return nil, asError(err, q.Prefix, false)
 	}

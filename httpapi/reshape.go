@@ -1,25 +1,13 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 )
 
-const (
-	// maxDocument bounds a request in JSON, in bytes: the names of all members
-	// that a ring may have, escaped, fit in.
-	maxDocument = 512 << 10
-	// maxVerify is how many keys one page of a verification looks at.
-	maxVerify = 10_000
-)
+// maxVerify is how many keys one page of a verification looks at.
+const maxVerify = 10_000
 
 // leave answers PUT /v1/agent/leave once this node has left the ring. Like
 // Consul it answers with nothing.
@@ -49,7 +37,7 @@ func (h *Handler) forceLeave(name string) answer {
 // remove answers POST /v1/ring/remove.
 func (h *Handler) remove(w http.ResponseWriter, r *http.Request) error {
 	var req backend.RemoveRequest
-	if err := readDocument(w, r, &req); err != nil {
+	if err := document.read(w, r, &req); err != nil {
 		return err
 	}
 	if len(req.Names) == 0 {
@@ -65,7 +53,7 @@ func (h *Handler) remove(w http.ResponseWriter, r *http.Request) error {
 // verify answers POST /v1/ring/verify with one page.
 func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 	var q backend.VerifyQuery
-	if err := readDocument(w, r, &q); err != nil {
+	if err := document.read(w, r, &q); err != nil {
 		return err
 	}
 	if q.Limit < 0 || q.Limit > maxVerify {
@@ -76,45 +64,4 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 		return asError(err, "", q.Repair)
 	}
 	return writeJSON(w, r, http.StatusOK, page)
-}
-
-// readDocument reads the body of r, one JSON object with fields of v only.
-func readDocument(w http.ResponseWriter, r *http.Request, v any) error {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDocument))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
-		return backend.Errorf(backend.TooLarge, "", "the request's JSON may have %d bytes", maxDocument)
-	case err != nil:
-		return backend.Errorf(backend.Invalid, "", "the request did not arrive whole: %w", err)
-	}
-	// As after the value of a PUT: from here the connection is read only to
-	// notice that the client is gone.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	err = d.Decode(v)
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case errors.Is(err, io.EOF):
-		err = errors.New("the body is empty")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = errors.New("it ends too early")
-	case errors.As(err, &wrong) && wrong.Field != "":
-		err = fmt.Errorf("%q can not be a JSON %s", wrong.Field, wrong.Value)
-	case errors.As(err, &wrong), err == nil && bytes.TrimSpace(text)[0] != '{': // null is taken for anything
-		err = errors.New("it is no object")
-	case err == nil:
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows the object")
-		}
-	default:
-		err = errors.New(strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if err != nil {
-		return backend.Errorf(backend.Invalid, "", "Invalid JSON in the request: %w", err)
-	}
-	return nil
 }

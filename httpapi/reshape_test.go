@@ -203,7 +203,7 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 	for _, more := range []string{" ", strings.Repeat(" ", 4<<20)} {
 		got := n.send("POST", remove, fits+more)
 		require.Equal(t, 413, got.status)
-		require.Equal(t, "too large: the request's JSON may have 524288 bytes\n", got.body)
+		require.Equal(t, "too large: the request's JSON is too large: it may have 524288 bytes\n", got.body)
 	}
 	rec := httptest.NewRecorder()
 	n.handler.ServeHTTP(rec, httptest.NewRequest("POST", verify, failingReader{}))

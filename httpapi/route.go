@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/chord-plugin/chord-plugin/backend"
 )
 
 // keyed are the endpoints whose path ends with a key, or with a name. They are
@@ -19,6 +21,13 @@ var keyed = []struct {
 	{"/v1/ring/locate/", map[string]func(*Handler, string) answer{http.MethodGet: (*Handler).locate}},
 	{"/v1/chord/pop/", map[string]func(*Handler, string) answer{http.MethodPost: (*Handler).pop}},
 	{"/v1/agent/force-leave/", map[string]func(*Handler, string) answer{http.MethodPut: (*Handler).forceLeave}},
+	{"/v1/session/renew/", map[string]func(*Handler, string) answer{http.MethodPut: (*Handler).renewSession}},
+	{"/v1/session/destroy/", map[string]func(*Handler, string) answer{http.MethodPut: (*Handler).destroySession}},
+	{"/v1/session/info/", map[string]func(*Handler, string) answer{http.MethodGet: (*Handler).sessionInfo}},
+	{"/v1/session/node/", map[string]func(*Handler, string) answer{http.MethodGet: (*Handler).nodeSessions}},
+	{"/v1/agent/service/deregister/", ignoredWithID},
+	{"/v1/agent/check/deregister/", ignoredWithID},
+	{"/v1/agent/check/update/", ignoredWithID},
 }
 
 func (h *Handler) routes() *http.ServeMux {
@@ -37,9 +46,29 @@ func (h *Handler) routes() *http.ServeMux {
 		"GET /v1/chord/watch":    h.watch,
 		"GET /v1/chord/limits":   h.showLimits,
 		"POST /v1/chord/popitem": h.popItem,
+
+		"PUT /v1/txn":            h.needs(backend.CanTransact, h.txn),
+		"PUT /v1/session/create": h.needs(backend.CanKeepSessions, h.createSession),
+
+		"PUT /v1/agent/service/register": h.ignored,
+		"PUT /v1/agent/check/register":   h.ignored,
+
+		"POST /v1/chord/txn":         h.needs(backend.CanTransact, h.ownTxn),
+		"POST /v1/chord/fence":       h.needs(backend.CanFence, h.fence),
+		"POST /v1/chord/tx/begin":    h.needs(backend.CanTransact, h.beginTx),
+		"POST /v1/chord/tx/get":      h.inTx(false, h.txGet),
+		"POST /v1/chord/tx/list":     h.inTx(false, h.txList),
+		"POST /v1/chord/tx/put":      h.inTx(false, h.txPut),
+		"POST /v1/chord/tx/delete":   h.inTx(false, h.txDelete),
+		"POST /v1/chord/tx/commit":   h.inTx(true, h.txCommit),
+		"POST /v1/chord/tx/rollback": h.inTx(true, h.txRollback),
 	} {
 		mux.Handle(pattern, h.serve(h.cfg.RequestTimeout, a))
 	}
+	list := h.needs(backend.CanKeepSessions, h.listSessions)
+	mux.HandleFunc("GET /v1/session/list", func(w http.ResponseWriter, r *http.Request) {
+		h.serve(h.usual(r), list).ServeHTTP(w, r)
+	})
 	// Leaving takes as long as there is data to give away, and Consul's clients
 	// do not say how long they will wait.
 	mux.Handle("PUT /v1/agent/leave", h.serve(h.cfg.MaxTimeout, h.leave))

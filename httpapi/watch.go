@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
@@ -26,14 +27,14 @@ const (
 
 // waits reports whether r may take long because it waits for a change.
 func (h *Handler) waits(r *http.Request) bool {
-	if !isRead(r.Method) || h.watcher == nil {
+	if !isRead(r.Method) {
 		return false
 	}
-	if r.URL.Path == "/v1/chord/watch" {
+	if h.watcher != nil && r.URL.Path == "/v1/chord/watch" {
 		return true
 	}
 	_, isKV := keyOf(r.URL.Path, "/v1/kv/")
-	if !isKV {
+	if !(isKV && h.watcher != nil) && !strings.HasPrefix(r.URL.Path, "/v1/session/") {
 		return false
 	}
 	index := r.URL.Query().Get("index")

@@ -171,14 +171,3 @@ func TestWatchesLeaveConnections(t *testing.T) {
 		require.Equal(t, backend.Closed, backend.CodeOf(<-ended))
 	}
 }
-
-// TestClientRefusesUnsupported: options that do not travel are refused.
-func TestClientRefusesUnsupported(t *testing.T) {
-	c := serve(t, nil).client()
-	fence := backend.Fence{Key: "l", Token: 1}
-	_, err := c.Put(t.Context(), "k", nil, backend.PutOptions{Fence: fence})
-	require.Equal(t, backend.Invalid, backend.CodeOf(err))
-	_, err = c.Put(t.Context(), "k", nil, backend.PutOptions{ExpiresAfter: time.Hour})
-	require.Equal(t, backend.Invalid, backend.CodeOf(err))
-	require.Equal(t, backend.Invalid, backend.CodeOf(c.Delete(t.Context(), "k", backend.DeleteOptions{Fence: fence})))
-}

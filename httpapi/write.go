@@ -4,27 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 )
 
 const (
-	// maxDrain is how much of a refused body is read and thrown away, so that a
-	// client which sends before it listens still sees why it was refused.
-	maxDrain = 16 << 20
 	// deletePage is how many keys a recursive delete lists at a time, and
 	// deleteWorkers how many of them it deletes at once.
 	deletePage    = 1000
 	deleteWorkers = 16
 )
 
-// kvPut answers PUT /v1/kv/KEY with true, or with false for a lost cas.
+// kvPut answers PUT /v1/kv/KEY with true, or with false for a cas, acquire or
+// release that is lost.
 func (h *Handler) kvPut(key string) answer {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		q, err := parseQuery(r)
@@ -37,40 +33,75 @@ func (h *Handler) kvPut(key string) answer {
 		if err := q.exclusive("cas", "acquire", "release"); err != nil {
 			return err
 		}
-		for _, name := range []string{"acquire", "release"} {
-			if q.Has(name) {
-				return backend.Errorf(backend.Invalid, "", "?%s is not supported by this version, which has no sessions; use ?cas", name)
+		opts, err := q.putOptions()
+		if err != nil {
+			return err
+		}
+		if opts.If, err = q.condition(); err != nil {
+			return err
+		}
+		for name, verb := range map[string]backend.Verb{"acquire": backend.VerbLock, "release": backend.VerbUnlock} {
+			if !q.Has(name) {
+				continue
 			}
-		}
-		flags, _, err := q.number("flags")
-		if err != nil {
-			return err
-		}
-		condition, err := q.condition()
-		if err != nil {
-			return err
+			if err := q.exclusive(name, "expires_after"); err != nil {
+				return err
+			}
+			op := backend.TxnOp{Verb: verb, Key: key, Flags: opts.Flags, Session: q.Get(name), Fence: opts.Fence}
+			return h.needs(backend.CanTransact|backend.CanKeepSessions, h.hold(op))(w, r)
 		}
 		value, err := h.readValue(w, r, key)
 		if err != nil {
 			return err
 		}
-		index, err := h.cfg.Backend.Put(r.Context(), key, value, backend.PutOptions{If: condition, Flags: flags})
+		index, err := h.cfg.Backend.Put(r.Context(), key, value, opts)
 		if err == nil {
-			h.seen(index)
-			w.Header().Set(headerIndex, strconv.FormatUint(index, 10))
+			h.setChanged(w, index)
 		}
-		return writeOutcome(w, r, key, condition, err)
+		_, conditional := opts.If.Index()
+		return writeOutcome(w, r, key, conditional, err)
 	}
+}
+
+// hold answers a PUT that takes or releases a lock.
+func (h *Handler) hold(op backend.TxnOp) answer {
+	return func(w http.ResponseWriter, r *http.Request) (err error) {
+		if op.Value, err = h.readValue(w, r, op.Key); err != nil {
+			return err
+		}
+		res, err := h.txns().Txn(r.Context(), []backend.TxnOp{op})
+		if err == nil {
+			h.setChanged(w, res.Results[0].Entry.ModifyIndex)
+		}
+		return writeOutcome(w, r, op.Key, true, single(err))
+	}
+}
+
+// single is the error of a transaction with one operation, as one about a key.
+func single(err error) error {
+	var e *backend.Error
+	if !errors.As(err, &e) || len(e.Ops) == 0 {
+		return err
+	}
+	plain := *e
+	plain.Ops = nil
+	return &plain
+}
+
+// setChanged tells the index of a change.
+func (h *Handler) setChanged(w http.ResponseWriter, index uint64) {
+	h.seen(index)
+	w.Header().Set(headerIndex, strconv.FormatUint(index, 10))
 }
 
 // writeOutcome writes true, false for a condition that did not hold, or returns
 // the error.
-func writeOutcome(w http.ResponseWriter, r *http.Request, key string, condition backend.Condition, err error) error {
+func writeOutcome(w http.ResponseWriter, r *http.Request, key string, conditional bool, err error) error {
 	if err == nil {
 		return writeJSON(w, r, http.StatusOK, true)
 	}
 	var e *backend.Error
-	if _, conditional := condition.Index(); conditional && errors.As(err, &e) && e.Code == backend.Conflict {
+	if conditional && errors.As(err, &e) && e.Code == backend.Conflict {
 		setErrorHeaders(w.Header(), e)
 		return writeJSON(w, r, http.StatusOK, false)
 	}
@@ -80,27 +111,13 @@ func writeOutcome(w http.ResponseWriter, r *http.Request, key string, condition 
 // readValue reads the body of a PUT, never more than the limit.
 func (h *Handler) readValue(w http.ResponseWriter, r *http.Request, key string) ([]byte, error) {
 	limit := h.limits().MaxValueSize
-	if r.ContentLength > int64(limit) {
-		// With "Expect: 100-continue" the body has not been sent yet, and
-		// reading would ask for it.
-		if r.Header.Get("Expect") == "" {
-			_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
-		}
-		return nil, h.tooLarge(key, r.ContentLength, limit)
-	}
-	value, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
-	var over *http.MaxBytesError
+	value, over, err := readBody(w, r, int64(limit))
 	switch {
-	case errors.As(err, &over):
-		n, _ := io.CopyN(io.Discard, r.Body, maxDrain)
-		return nil, h.tooLarge(key, int64(limit)+1+n, limit)
+	case over > 0:
+		return nil, h.tooLarge(key, over, limit)
 	case err != nil:
 		return nil, backend.Errorf(backend.Invalid, key, "the value did not arrive whole: %w", err)
 	}
-	// From here the connection is read only to notice that the client is gone,
-	// which may be at any time. After a failure the deadline stays, because
-	// net/http still reads what is left of the body before it answers.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return value, nil
 }
 
@@ -126,8 +143,12 @@ func (h *Handler) kvDelete(key string) answer {
 		if err := q.exclusive("recurse", "cas"); err != nil {
 			return err
 		}
+		var opts backend.DeleteOptions
+		if opts.Fence, err = q.fence(); err != nil {
+			return err
+		}
 		if q.Has("recurse") {
-			if err := h.deleteTree(r.Context(), key); err != nil {
+			if err := h.deleteTree(r.Context(), key, opts); err != nil {
 				return err
 			}
 			return writeJSON(w, r, http.StatusOK, true)
@@ -135,24 +156,39 @@ func (h *Handler) kvDelete(key string) answer {
 		if key == "" {
 			return errNoKey()
 		}
-		condition, err := q.condition()
-		if err != nil {
+		if opts.If, err = q.condition(); err != nil {
 			return err
 		}
-		return writeOutcome(w, r, key, condition, h.cfg.Backend.Delete(r.Context(), key, backend.DeleteOptions{If: condition}))
+		_, conditional := opts.If.Index()
+		return writeOutcome(w, r, key, conditional, h.cfg.Backend.Delete(r.Context(), key, opts))
 	}
 }
 
-// deleteTree deletes every key under prefix, one by one. It is not atomic: keys
+// deleteTree deletes every key under prefix, in one transaction if the backend has
+// them and the tree is not too large for one.
+func (h *Handler) deleteTree(ctx context.Context, prefix string, opts backend.DeleteOptions) error {
+	if h.can.Has(backend.CanTransact) {
+		_, err := h.txns().Txn(ctx, []backend.TxnOp{{Verb: backend.VerbDeleteTree, Key: prefix, Fence: opts.Fence}})
+		switch {
+		case err == nil:
+			return nil
+		case backend.CodeOf(err) != backend.TooLarge:
+			return asError(single(err), prefix, true)
+		}
+	}
+	return h.deleteParts(ctx, prefix, opts)
+}
+
+// deleteParts deletes every key under prefix, one by one. It is not atomic: keys
 // that are written meanwhile may stay, and readers may see a part of it.
-func (h *Handler) deleteTree(ctx context.Context, prefix string) error {
+func (h *Handler) deleteParts(ctx context.Context, prefix string, opts backend.DeleteOptions) error {
 	deleted := 0
 	for after := ""; ; {
 		page, err := h.cfg.Backend.List(ctx, backend.ListQuery{Prefix: prefix, After: after, Limit: deletePage})
 		if err != nil {
 			return partly(asError(err, prefix, false), prefix, deleted)
 		}
-		n, err := h.deleteAll(ctx, page.Names())
+		n, err := h.deleteAll(ctx, page.Names(), opts)
 		deleted += n
 		if err != nil {
 			return partly(err, prefix, deleted)
@@ -166,7 +202,7 @@ func (h *Handler) deleteTree(ctx context.Context, prefix string) error {
 
 // deleteAll deletes keys and returns how many it deleted. It stops at the first
 // error and returns when all that it began is done.
-func (h *Handler) deleteAll(ctx context.Context, keys []string) (deleted int, err error) {
+func (h *Handler) deleteAll(ctx context.Context, keys []string, opts backend.DeleteOptions) (deleted int, err error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	next := 0
@@ -182,7 +218,7 @@ func (h *Handler) deleteAll(ctx context.Context, keys []string) (deleted int, er
 				next++
 				mu.Unlock()
 
-				failed := h.cfg.Backend.Delete(ctx, key, backend.DeleteOptions{})
+				failed := h.cfg.Backend.Delete(ctx, key, opts)
 
 				mu.Lock()
 				if failed == nil {

@@ -33,6 +33,13 @@ type manualAlarm struct {
 	f   func()
 }
 
+// Now is how far the clock has been moved.
+func (c *ManualClock) Now() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
 // AfterFunc makes a later Advance call f.
 func (c *ManualClock) AfterFunc(d time.Duration, f func()) func() bool {
 	c.mu.Lock()

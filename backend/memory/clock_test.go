@@ -34,6 +34,7 @@ func TestManualClock(t *testing.T) {
 	require.False(t, late(), "it rang")
 	clock.Advance(time.Hour)
 	require.Len(t, rang, 5)
+	require.Equal(t, time.Hour+4*time.Second, clock.Now())
 }
 
 func TestCloseInMachineTime(t *testing.T) {

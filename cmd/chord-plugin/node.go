@@ -28,7 +28,8 @@ type node struct {
 	*chord.Instance
 	log         hclog.Logger
 	leaveOnStop bool
-	server      *http.Server // nil without http_addr
+	api         *httpapi.Handler // nil without http_addr, as server is
+	server      *http.Server
 	// httpAddr is where the API listens.
 	httpAddr string
 	// served yields the error with which the API ended, once.
@@ -70,9 +71,10 @@ func openNode(c *config, logger hclog.Logger, m *measures) (*node, error) {
 	if listener == nil {
 		return n, nil
 	}
-	n.server = httpapi.NewServer(httpapi.New(httpapi.Config{
+	n.api = httpapi.New(httpapi.Config{
 		Backend: n, Admin: n, Logger: logger.Named("http"), Metrics: m.handler, NodeName: conf.Name, MaxValueSize: c.httpMaxValueSize,
-	}))
+	})
+	n.server = httpapi.NewServer(n.api)
 	n.serving.Go(func() { n.served <- n.server.Serve(listener) })
 	return n, nil
 }
@@ -173,6 +175,7 @@ func (n *node) Close() error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = n.server.Close() // what still waits is told so
 		}
+		err = errors.Join(err, n.api.Close())
 	}
 	n.serving.Wait()
 	return errors.Join(err, n.Instance.Close())

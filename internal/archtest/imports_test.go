@@ -18,6 +18,7 @@ const module = "github.com/chord-plugin/chord-plugin"
 var ours = map[string][]string{
 	"backend":             {},
 	"backend/memory":      {"backend"},
+	"backend/locking":     {"backend"},
 	"backend/backendtest": {"backend"},
 	"chord/ring":          {},
 	"chord/register":      {"chord/ring"},
@@ -28,7 +29,7 @@ var ours = map[string][]string{
 	"chord":               {"backend", "chord/ring", "chord/register", "chord/txn", "chord/store", "gossip", "mesh"},
 	"plugin/proto":        {},
 	"plugin":              {"backend", "plugin/proto"},
-	"httpapi":             {"backend"},
+	"httpapi":             {"backend", "backend/locking"},
 	"cmd/chord-plugin":    {"backend", "chord", "chord/ring", "gossip", "httpapi", "plugin"},
 }
 
