@@ -76,6 +76,12 @@ func Call(timeout time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), timeout)
 }
 
+// Wait returns the context of an operation that is broken off when the crew is to
+// end.
+func (c *Crew) Wait(timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.ctx, timeout)
+}
+
 // Rest lets the crew do nothing at a target, once what is under way there has
 // ended, until Wake.
 func (c *Crew) Rest(target string) { c.rest(target, true) }
