@@ -24,6 +24,7 @@ import (
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
 	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
+	"github.com/chord-plugin/chord-plugin/integration/locks"
 )
 
 const (
@@ -87,6 +88,7 @@ type soak struct {
 	ring  *cluster.Cluster
 	load  *load.Load
 	bank  *bank.Bank
+	locks *locks.Locks // nil: the members cannot
 	crews []*crew.Crew // all who work at the members
 	state map[*cluster.Member]state
 	begun time.Time

@@ -10,7 +10,11 @@ import (
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
 	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
+	"github.com/chord-plugin/chord-plugin/integration/locks"
 )
+
+// must is what the members have to be able to do.
+const must = backend.CanWatch | backend.CanTransact
 
 // startWork lets clients work at all members, as soon as these are there.
 func (s *soak) startWork(ctx context.Context) error {
@@ -20,11 +24,16 @@ func (s *soak) startWork(ctx context.Context) error {
 	}
 	can := backend.CapabilitiesOf(targets[0].Backend)
 	s.say("the members can: %v", can)
-	if can.Has(backend.CanTransact) {
-		if s.bank, err = bank.Open(ctx, bank.Config{Seed: s.cfg.Seed, Think: 500 * time.Millisecond}, targets...); err != nil {
-			return err
-		}
-		s.crews = append(s.crews, s.bank.Crew)
+	if !can.Has(must) {
+		return fmt.Errorf("the members can %v and should: %v", can, must)
+	}
+	if s.bank, err = bank.Open(ctx, bank.Config{Seed: s.cfg.Seed, Think: 400 * time.Millisecond}, targets...); err != nil {
+		return err
+	}
+	s.crews = append(s.crews, s.bank.Crew)
+	if can.Has(backend.CanLock) {
+		s.locks = locks.Start(locks.Config{Seed: s.cfg.Seed, Locks: 3, Clients: 6}, targets...)
+		s.crews = append(s.crews, s.locks.Crew)
 	}
 	s.load = load.Start(load.Config{
 		Seed: s.cfg.Seed, Keys: 12, Generation: 15 * time.Second, Ledger: 60, Think: 120 * time.Millisecond, ListEvery: 2 * time.Second,
@@ -47,10 +56,13 @@ func (s *soak) stopWork() (judges []judge) {
 	report := s.load.Stop()
 	s.say("%s; by then %d keys were kept and %d deleted", report, report.Acknowledged(), report.Deleted())
 	judges = append(judges, report.Judge)
-	if s.bank != nil {
-		report := s.bank.Stop()
-		s.say("the bank: %s", report)
-		judges = append(judges, report.Judge)
+	money := s.bank.Stop()
+	s.say("the bank: %s", money)
+	judges = append(judges, money.Judge)
+	if s.locks != nil {
+		held := s.locks.Stop()
+		s.say("the locks: %s", held)
+		judges = append(judges, held.Judge)
 	}
 	return judges
 }
@@ -70,9 +82,6 @@ func (s *soak) targets(members []*cluster.Member) ([]crew.Target, error) {
 // touch writes all accounts of the bank at a member: transactions that nobody ends
 // any more are not in the way for longer than they may last.
 func (s *soak) touch(ctx context.Context, m *cluster.Member) error {
-	if s.bank == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
 	targets, err := s.targets([]*cluster.Member{m})
