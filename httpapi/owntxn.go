@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
@@ -73,6 +74,9 @@ func (h *Handler) ownTxn(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, http.StatusOK, out)
 }
 
+// valued are the verbs whose results have values.
+var valued = []backend.Verb{backend.VerbGet, backend.VerbGetOrEmpty, backend.VerbGetTree}
+
 // Txn carries out ops with POST /v1/chord/txn.
 func (c *Client) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
 	// JSON would make other keys of those that are not UTF-8.
@@ -93,7 +97,11 @@ func (c *Client) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResu
 	}
 	res := &backend.TxnResult{Results: make([]backend.TxnOpResult, len(answer.Results))}
 	for i, one := range answer.Results {
-		res.Results[i] = backend.TxnOpResult{Op: one.Op, Entry: one.Entry.bare()}
+		e := one.Entry.bare()
+		if e.Value == nil && e.ModifyIndex > 0 && one.Op < len(ops) && slices.Contains(valued, ops[one.Op].Verb) {
+			e.Value = []byte{} // an empty value, and not none
+		}
+		res.Results[i] = backend.TxnOpResult{Op: one.Op, Entry: e}
 	}
 	return res, nil
 }

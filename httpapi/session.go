@@ -174,32 +174,33 @@ func (h *Handler) blockedSessions(w http.ResponseWriter, r *http.Request, read f
 		return err
 	}
 	ctx := r.Context()
-	sessions, index, err := read(ctx)
-	if err != nil {
-		return asError(err, "", false)
+	var sessions []wireSession
+	var index uint64
+	look := func(ctx context.Context) (_ found, err error) {
+		sessions, index, err = read(ctx)
+		return found{}, err
 	}
-	if q.index > 0 && index <= q.index {
+	if q.index == 0 {
+		_, err = look(ctx)
+	} else if _, err = h.reread(ctx, look); err == nil && index <= q.index {
 		before := sessions
 		over := time.NewTimer(min(waitOf(q.Values), maxSessionWait))
 		defer over.Stop()
-		look := time.NewTicker(sessionLook)
-		defer look.Stop()
-	waiting:
-		for index <= q.index && reflect.DeepEqual(sessions, before) {
+		again := time.NewTicker(sessionLook)
+		defer again.Stop()
+		for waiting := true; waiting && err == nil && index <= q.index && reflect.DeepEqual(sessions, before); {
 			select {
-			case <-look.C:
+			case <-again.C:
+				_, err = h.reread(ctx, look)
 			case <-over.C:
-				break waiting
+				waiting = false
 			case <-ctx.Done():
-				return asError(ctx.Err(), "", false)
-			}
-			if _, err := h.reread(ctx, func(ctx context.Context) (_ found, err error) {
-				sessions, index, err = read(ctx)
-				return found{}, err
-			}); err != nil {
-				return asError(err, "", false)
+				err = ctx.Err()
 			}
 		}
+	}
+	if err != nil {
+		return asError(err, "", false)
 	}
 	h.setMeta(w, index, true)
 	return writeJSON(w, r, http.StatusOK, sessions)

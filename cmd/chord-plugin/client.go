@@ -25,10 +25,16 @@ func askingFlags(s *streams, f *flag.FlagSet) *asking {
 
 // askingFlagsFor is askingFlags for a command with a time-out of its own.
 func askingFlagsFor(s *streams, f *flag.FlagSet, timeout time.Duration, usage string) *asking {
+	a := silentFlagsFor(s, f, timeout, usage)
+	f.BoolVar(&a.json, "json", false, "print JSON")
+	return a
+}
+
+// silentFlagsFor is askingFlagsFor for a command that prints nothing.
+func silentFlagsFor(s *streams, f *flag.FlagSet, timeout time.Duration, usage string) *asking {
 	a := &asking{streams: s}
 	f.StringVar(&a.addr, "http-addr", "", "the agent's `ADDRESS`: host:port or a URL\nDefault: CHORD_HTTP_ADDR, else "+httpapi.DefaultAddr)
 	f.DurationVar(&a.timeout, "timeout", timeout, usage)
-	f.BoolVar(&a.json, "json", false, "print JSON")
 	return a
 }
 

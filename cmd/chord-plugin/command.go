@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -38,8 +39,17 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// errNoKey ends with exitNoKey.
-var errNoKey = errors.New("there is no such key")
+// errNoKey and errNoSession end with exitNoKey.
+var (
+	errNoKey     = errors.New("there is no such key")
+	errNoSession = errors.New("there is no such session")
+)
+
+// exitCode is the end of a command that passes on the code of another program,
+// which has said itself what there is to say.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // Run implements cli.Command.
 func (c *command) Run(args []string) int {
@@ -50,12 +60,16 @@ func (c *command) Run(args []string) int {
 	if err == nil {
 		return exitDone
 	}
+	var passed exitCode
+	if errors.As(err, &passed) {
+		return int(passed)
+	}
 	fmt.Fprintf(c.stderr, "chord-plugin %s: %v\n", c.name, err)
 	var usage *usageError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errNoKey):
+	case errors.Is(err, errNoKey), errors.Is(err, errNoSession):
 		return exitNoKey
 	}
 	return exitFailed
@@ -83,6 +97,13 @@ func (c *command) parse(args []string) ([]string, error) {
 		return nil, usagef("%q is one argument too many\nUsage: %s", rest[c.most], c.line())
 	}
 	return rest, nil
+}
+
+// given returns which of the flags with these names were given, in their order.
+func (c *command) given(names ...string) []string {
+	set := map[string]bool{}
+	c.flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	return slices.DeleteFunc(names, func(name string) bool { return !set[name] })
 }
 
 // explainFlag adds the nearest flag to the error about an unknown one.

@@ -5,13 +5,16 @@ import (
 	"strings"
 )
 
-// newKV stands for "kv" without a command of its own.
 func newKV(s *streams) *command {
-	names := []string{"get", "put", "delete", "list"}
-	c := newCommand(s, "kv", "get|put|delete|list", "reads and writes keys")
+	return newGroup(s, "kv", "reads and writes keys", "get", "put", "delete", "list")
+}
+
+// newGroup stands for the first word of commands without the second.
+func newGroup(s *streams, name, synopsis string, names ...string) *command {
+	c := newCommand(s, name, strings.Join(names, "|"), synopsis)
 	c.least, c.most = 1, 1<<10
 	c.run = func(_ context.Context, args []string) error {
-		return usagef("there is no command %q; did you mean \"kv %s\"? Commands are %s", "kv "+args[0], nearest(args[0], names), strings.Join(names, ", "))
+		return usagef("there is no command %q; did you mean \"%s %s\"? Commands are %s", name+" "+args[0], name, nearest(args[0], names), strings.Join(names, ", "))
 	}
 	return c
 }

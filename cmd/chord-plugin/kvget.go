@@ -17,16 +17,23 @@ type entryJSON struct {
 	CreateIndex uint64 `json:"create_index"`
 	ModifyIndex uint64 `json:"modify_index"`
 	LockIndex   uint64 `json:"lock_index"`
+	LockToken   uint64 `json:"lock_token,omitempty"`
+	// ExpiresAfter is a duration such as 30s.
+	ExpiresAfter string `json:"expires_after,omitempty"`
 }
 
 func toJSON(e *backend.Entry) *entryJSON {
 	if e == nil {
 		return nil
 	}
-	return &entryJSON{
+	j := &entryJSON{
 		Key: e.Key, Value: e.Value, Flags: e.Flags, Session: e.Session,
-		CreateIndex: e.CreateIndex, ModifyIndex: e.ModifyIndex, LockIndex: e.LockIndex,
+		CreateIndex: e.CreateIndex, ModifyIndex: e.ModifyIndex, LockIndex: e.LockIndex, LockToken: e.LockToken,
 	}
+	if e.ExpiresAfter > 0 {
+		j.ExpiresAfter = e.ExpiresAfter.String()
+	}
+	return j
 }
 
 func newGet(s *streams) *command {

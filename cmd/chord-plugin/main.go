@@ -79,7 +79,8 @@ type streams struct {
 func (s *streams) commands() map[string]cli.CommandFactory {
 	all := map[string]cli.CommandFactory{}
 	for _, newOne := range []func(*streams) *command{
-		newAgent, newKV, newGet, newPut, newDelete, newList,
+		newAgent, newKV, newGet, newPut, newDelete, newList, newTxn,
+		newSession, newSessionCreate, newSessionRenew, newSessionDestroy, newSessionInfo, newSessionList, newLock,
 		newMembers, newRing, newLocate, newStatus, newLeave, newRemove, newVerify, newKeygen, newVersion, newPlugin,
 	} {
 		c := newOne(s)

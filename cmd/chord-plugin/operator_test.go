@@ -19,8 +19,8 @@ import (
 	"github.com/chord-plugin/chord-plugin/httpapi"
 )
 
-// TestOperator runs the scripts in testdata/operator. They talk to an agent that
-// answers with what a file says, started by
+// TestOperator runs the scripts in testdata/operator. They talk to an agent with an
+// empty store in memory that answers with what a file says of the ring, started by
 //
 //	agent FILE
 //
@@ -28,7 +28,11 @@ import (
 //
 //	asked
 //
-// prints what it was asked to change, a line of JSON each.
+// prints what it was asked to change, a line of JSON each;
+//
+//	idfrom FILE NAME
+//
+// sets a variable to the line in a file.
 func TestOperator(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/operator",
@@ -37,7 +41,7 @@ func TestOperator(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "agent": startScripted, "asked": printAsked,
+			"exits": exits, "until": until, "agent": startScripted, "asked": printAsked, "idfrom": idFrom,
 		},
 	})
 }
@@ -72,9 +76,11 @@ func startScripted(ts *testscript.TestScript, neg bool, args []string) {
 	d.DisallowUnknownFields()
 	ts.Check(d.Decode(s))
 	store := memory.New(backend.DefaultLimits())
-	server := httptest.NewServer(httpapi.New(httpapi.Config{Backend: store, Admin: s}))
+	handler := httpapi.New(httpapi.Config{Backend: store, Admin: s})
+	server := httptest.NewServer(handler)
 	ts.Defer(func() {
 		server.Close()
+		ts.Check(handler.Close())
 		ts.Check(store.Close())
 	})
 	ts.Setenv("CHORD_HTTP_ADDR", server.URL)
@@ -98,6 +104,13 @@ func printAsked(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	}
 	agent.asked = nil
+}
+
+func idFrom(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: idfrom FILE NAME")
+	}
+	ts.Setenv(args[1], strings.TrimSpace(ts.ReadFile(args[0])))
 }
 
 // note remembers what it was asked.
