@@ -50,6 +50,10 @@ func (r *Report) String() string {
 		r.Transfers, r.Attempts, r.Ended.Seconds(), r.Pause.Milliseconds(), r.PauseFrom.Seconds(), r.Snapshots, r.Shifts, r.bank.watched)
 }
 
+// endPatience bounds what Judge does at a target: a transaction that nobody ends any
+// more may be in the way for 5 s.
+const endPatience = 15 * time.Second
+
 // maxProblems bounds what Judge shows of a kind.
 const maxProblems = 10
 
@@ -80,18 +84,23 @@ func (r *Report) Judge(ctx context.Context, targets ...crew.Target) error {
 	snapshots := b.snapshots
 	var problems []string
 	for _, at := range targets {
+		ending, cancel := context.WithTimeout(ctx, endPatience)
 		for _, way := range views {
-			s, err := b.look(at, way)
-			if err == nil {
-				snapshots = append(snapshots, s)
-				continue
+			if err := patiently(ending, "a "+way.name+" at "+at.Name, func(context.Context) error {
+				s, err := b.look(at, way)
+				if err == nil {
+					snapshots = append(snapshots, s)
+				}
+				return err
+			}); err != nil {
+				problems = append(problems, "in the end "+err.Error())
 			}
-			problems = append(problems, fmt.Sprintf("in the end a %s at %s: %v", way.name, at.Name, err))
 		}
 		b.watch(at, views[0])
-		if err := b.Touch(ctx, at); err != nil {
-			problems = append(problems, fmt.Sprintf("in the end %v", err))
+		if err := b.Touch(ending, at); err != nil {
+			problems = append(problems, "in the end "+err.Error())
 		}
+		cancel()
 	}
 	problems = slices.Concat(some(problems), some(b.Wrong()), some(b.books().checkAll(snapshots)))
 	if len(problems) > 0 {
@@ -104,14 +113,19 @@ func (r *Report) Judge(ctx context.Context, targets ...crew.Target) error {
 // transaction at one target, as often as it takes: the error says that it did not
 // succeed before ctx ended.
 func (b *Bank) Touch(ctx context.Context, at crew.Target) error {
+	return patiently(ctx, "a transaction of all accounts at "+at.Name, func(ctx context.Context) error { return b.touch(ctx, at) })
+}
+
+// patiently does something as often as it takes.
+func patiently(ctx context.Context, what string, do func(context.Context) error) error {
 	for {
-		err := b.touch(ctx, at)
+		err := do(ctx)
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("a transaction of all accounts at %s: %w; the last time: %w", at.Name, ctx.Err(), err)
+			return fmt.Errorf("%s: %w; the last time: %w", what, ctx.Err(), err)
 		case <-time.After(retryPause):
 		}
 	}
