@@ -79,9 +79,14 @@ func (s *soak) targets(members []*cluster.Member) ([]crew.Target, error) {
 	return targets, nil
 }
 
-// touch writes all accounts of the bank at a member: transactions that nobody ends
-// any more are not in the way for longer than they may last.
+// touch writes all accounts of the bank at a member, while the bank rests:
+// transactions that nobody ends any more are not in the way for longer than they may
+// last.
 func (s *soak) touch(ctx context.Context, m *cluster.Member) error {
+	for _, at := range s.in(up) {
+		s.bank.Rest(at.Name)
+		defer s.bank.Wake(at.Name)
+	}
 	ctx, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
 	targets, err := s.targets([]*cluster.Member{m})
