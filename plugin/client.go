@@ -18,14 +18,18 @@ import (
 // Client is a backend in a plugin's process. It is made by Open.
 //
 // When the plugin dies, reads that wait fail with backend.Closed and writes that
-// wait with backend.UnknownOutcome; every later call fails with backend.Closed.
+// wait with backend.UnknownOutcome; every later call fails with backend.Closed,
+// and every lock is lost.
 type Client struct {
+	*keeper
+
 	path      string
 	pid       int
 	process   *goplugin.Client
 	rpc       proto.BackendClient
 	limits    backend.Limits
 	info      Info
+	can       backend.Capability
 	socketDir string
 	// closeTimeout is how long Close waits for the plugin. Then it is killed.
 	closeTimeout time.Duration
@@ -46,6 +50,11 @@ var (
 	_ backend.Backend = (*Client)(nil)
 	_ backend.Admin   = (*Client)(nil)
 	_ backend.Watcher = (*Client)(nil)
+	_ backend.Fencer  = (*Client)(nil)
+
+	_ backend.Transactional = (*Client)(nil)
+	_ backend.Sessions      = (*Client)(nil)
+	_ backend.Locker        = (*Client)(nil)
 
 	_ backend.Describer = (*Client)(nil)
 )
@@ -59,7 +68,8 @@ type Info struct {
 	// Capabilities name what the plugin can do beyond the operations of
 	// backend.Backend. "admin": it answers the calls of backend.Admin; "reshape":
 	// also Leave, Remove and Verify, which older plugins refuse with Invalid;
-	// "watch": it is a backend.Watcher.
+	// "watch": it is a backend.Watcher. What more of the contract it can do,
+	// Client.Capabilities says.
 	Capabilities []string
 }
 
@@ -92,6 +102,7 @@ func (c *Client) configure(ctx context.Context, config map[string]string) error 
 		Protocol:     int(r.GetInfo().GetProtocol()),
 		Capabilities: r.GetInfo().GetCapabilities(),
 	}
+	c.can = capabilitiesOf(r.GetInfo())
 	return nil
 }
 
@@ -154,7 +165,11 @@ func (c *Client) failed(ctx context.Context, err error, key string, what effect)
 	case codes.Unimplemented:
 		return backend.Errorf(backend.Invalid, key, "the plugin is older than this host and does not know this call: %w", err)
 	}
-	return backend.Errorf(backend.Internal, key, "call to the plugin: %w", err)
+	code := backend.Internal
+	if what == writes {
+		code = backend.UnknownOutcome
+	}
+	return backend.Errorf(code, key, "call to the plugin: %w", err)
 }
 
 // Get returns the entry of key, or nil.
@@ -171,22 +186,22 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, opts backend
 	if err := c.limits.CheckValue(key, value); err != nil {
 		return 0, err
 	}
-	if err := refuseUnsupported(key, opts.ExpiresAfter, opts.Fence); err != nil {
+	if err := c.heeds(key, opts.ExpiresAfter, opts.Fence); err != nil {
 		return 0, err
 	}
 	return invoke(ctx, c, writes, key, func(ctx context.Context) (uint64, error) {
-		r, err := c.rpc.Put(ctx, &proto.PutRequest{Key: []byte(key), Value: value, Flags: opts.Flags, IfIndex: conditionToProto(opts.If)})
+		r, err := c.rpc.Put(ctx, putToProto(key, value, opts))
 		return r.GetIndex(), err
 	})
 }
 
 // Delete removes key.
 func (c *Client) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
-	if err := refuseUnsupported(key, 0, opts.Fence); err != nil {
+	if err := c.heeds(key, 0, opts.Fence); err != nil {
 		return err
 	}
 	_, err := invoke(ctx, c, writes, key, func(ctx context.Context) (*proto.DeleteReply, error) {
-		return c.rpc.Delete(ctx, &proto.DeleteRequest{Key: []byte(key), IfIndex: conditionToProto(opts.If)})
+		return c.rpc.Delete(ctx, deleteToProto(key, opts))
 	})
 	return err
 }
@@ -211,11 +226,7 @@ func (c *Client) PopItem(ctx context.Context) (*backend.Entry, error) {
 // message between the processes.
 func (c *Client) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
 	return invoke(ctx, c, reads, "", func(ctx context.Context) (*backend.ListResult, error) {
-		stream, err := c.rpc.List(ctx, queryToProto(q))
-		if err != nil {
-			return nil, err
-		}
-		return receiveList(stream)
+		return receiveList(c.rpc.List(ctx, queryToProto(q)))
 	})
 }
 

@@ -100,6 +100,12 @@ func TestEveryCodeThroughTheProcess(t *testing.T) {
 		require.Equal(t, want, err)
 		_, err = c.Put(t.Context(), key, nil, backend.PutOptions{})
 		require.Equal(t, want, err)
+		_, err = c.Txn(t.Context(), []backend.TxnOp{{Verb: backend.VerbSet, Key: "good"}, {Verb: backend.VerbGet, Key: key}, {Verb: backend.VerbDelete, Key: "error/1"}})
+		require.Equal(t, backend.OpsError([]backend.OpError{{Op: 1, Code: code, Key: key, Message: want.Message}, {Op: 2, Code: backend.Invalid, Key: "error/1", Message: want.Message}}), err)
+		tx, err := c.Begin(t.Context(), backend.TxOptions{})
+		require.NoError(t, err)
+		require.NoError(t, tx.Put(t.Context(), key, nil, backend.PutOptions{}))
+		require.Equal(t, want, tx.Commit(t.Context()))
 	}
 	_, err := c.Get(t.Context(), "error/4000", backend.GetOptions{})
 	require.ErrorIs(t, err, backend.ErrInternal)

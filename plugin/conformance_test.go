@@ -2,6 +2,7 @@ package plugin_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/backend/backendtest"
@@ -11,5 +12,5 @@ import (
 func TestConformance(t *testing.T) {
 	backendtest.RunWith(t, func(t *testing.T) backend.Backend {
 		return open(t, nil)
-	}, backendtest.Options{Must: backend.CanWatch})
+	}, backendtest.Options{Must: backend.AllCapabilities, Patience: 2 * time.Second})
 }

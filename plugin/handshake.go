@@ -13,7 +13,8 @@ import (
 )
 
 // ProtocolVersion is the version of proto/backend.proto that this package
-// speaks. A host and a plugin need one version in common.
+// speaks. A host and a plugin need one version in common. Calls and fields that are
+// only added leave it as it is: what a plugin has of them its Info says.
 const ProtocolVersion = 1
 
 // Name is the name under which the backend is dispensed.
@@ -52,6 +53,24 @@ const (
 	// wait at the host.
 	maxCalls = 4096
 )
+
+// serverOptions are those of the plugin's side.
+func serverOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessageSize),
+		grpc.MaxSendMsgSize(maxMessageSize),
+		grpc.MaxConcurrentStreams(maxCalls),
+	}
+}
+
+// dialOptions are those of the host's side.
+func dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageSize), grpc.MaxCallSendMsgSize(maxMessageSize)),
+		// A connection that rests would look like one that broke.
+		grpc.WithIdleTimeout(0),
+	}
+}
 
 // pluginSet names what is served in each protocol version. The plugin's side
 // has a service, the host's side none.

@@ -18,9 +18,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
-	"google.golang.org/grpc"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/locking"
 	"github.com/chord-plugin/chord-plugin/plugin/proto"
 )
 
@@ -103,11 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 			StartTimeout:     cfg.StartTimeout,
 			Stderr:           said,
 			Logger:           logger,
-			GRPCDialOptions: []grpc.DialOption{
-				grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageSize), grpc.MaxCallSendMsgSize(maxMessageSize)),
-				// A connection that rests would look like one that broke.
-				grpc.WithIdleTimeout(0),
-			},
+			GRPCDialOptions:  dialOptions(),
 		}),
 	}
 	stop := context.AfterFunc(ctx, kill)
@@ -126,6 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		c.end(killNow)
 		return nil, err
 	}
+	c.keeper = locking.New(remote{c}, nil)
 	c.watch(l)
 	return c, nil
 }

@@ -43,6 +43,7 @@ func (c *Client) watch(l *link) {
 		for l.conn.GetState() == connectivity.Ready && l.conn.WaitForStateChange(watching, connectivity.Ready) {
 		}
 		if c.lost("the plugin's process is gone") {
+			c.keeper.Close()
 			c.end(killNow)
 		} else {
 			c.end(exitTimeout)
@@ -89,6 +90,7 @@ func (c *Client) Close() error {
 	if c.lost("the client was closed") {
 		answered := make(chan struct{})
 		defer func() { <-answered }() // when the process is gone they all are
+		c.keeper.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), c.closeTimeout)
 		_, err = c.rpc.Close(ctx, &proto.CloseRequest{})
 		cancel()

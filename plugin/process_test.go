@@ -170,9 +170,9 @@ func freeze(t *testing.T, pid int) {
 // it would do if it was closed on purpose: the host will start it again.
 func TestHostKilled(t *testing.T) {
 	file, sockets := filepath.Join(t.TempDir(), "closed"), t.TempDir()
-	stopped := filepath.Join(t.TempDir(), "stopped")
+	stopped, rolledBack := filepath.Join(t.TempDir(), "stopped"), filepath.Join(t.TempDir(), "rolled back")
 	host := exec.CommandContext(t.Context(), os.Args[0])
-	host.Env = append(os.Environ(), hostVariable+"="+testPlugin, closedFileVariable+"="+file, stoppedFileVariable+"="+stopped, "TMPDIR="+sockets)
+	host.Env = append(os.Environ(), hostVariable+"="+testPlugin, closedFileVariable+"="+file, stoppedFileVariable+"="+stopped, rolledBackFileVariable+"="+rolledBack, "TMPDIR="+sockets)
 	host.Stderr = os.Stderr
 	out, err := host.StdoutPipe()
 	require.NoError(t, err)
@@ -190,25 +190,40 @@ func TestHostKilled(t *testing.T) {
 	t.Logf("gone after %v", time.Since(start))
 	require.FileExists(t, file)
 	require.NoFileExists(t, stopped)
+	// Nothing is left of the host's transactions.
+	text, err := os.ReadFile(rolledBack)
+	require.NoError(t, err)
+	require.Equal(t, "rolled back\nrolled back\n", string(text))
 	require.Empty(t, entriesOf(t, sockets))
 }
 
-// The "closed_file" and the "stopped_file" of the plugin of actAsHost.
+// The files that the plugin of actAsHost is configured with.
 const (
-	closedFileVariable  = "CHORD_TEST_CLOSED_FILE"
-	stoppedFileVariable = "CHORD_TEST_STOPPED_FILE"
+	closedFileVariable     = "CHORD_TEST_CLOSED_FILE"
+	stoppedFileVariable    = "CHORD_TEST_STOPPED_FILE"
+	rolledBackFileVariable = "CHORD_TEST_ROLLED_BACK_FILE"
 )
 
-// actAsHost loads a plugin, prints its process ID, and waits to be killed.
+// actAsHost loads a plugin, begins transactions, prints the plugin's process ID, and
+// waits to be killed.
 func actAsHost(path string) error {
 	c, err := plugin.Open(context.Background(), plugin.Config{
 		Path: path,
 		Configuration: map[string]string{
-			"closed_file": os.Getenv(closedFileVariable), "stopped_file": os.Getenv(stoppedFileVariable), "stop": "pass", "stop_timeout": "1m",
+			"closed_file": os.Getenv(closedFileVariable), "stopped_file": os.Getenv(stoppedFileVariable), "rolled_back_file": os.Getenv(rolledBackFileVariable), "stop": "pass", "stop_timeout": "1m",
 		},
 	})
 	if err != nil {
 		return err
+	}
+	for range 2 {
+		tx, err := c.Begin(context.Background(), backend.TxOptions{})
+		if err != nil {
+			return err
+		}
+		if err := tx.Put(context.Background(), "k", nil, backend.PutOptions{}); err != nil {
+			return err
+		}
 	}
 	fmt.Println(c.PID())
 	_, err = c.Get(context.Background(), "hang", backend.GetOptions{})

@@ -70,11 +70,7 @@ func Serve(cfg ServeConfig) error {
 		VersionedPlugins: pluginSet(s),
 		Logger:           logger,
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			server = grpc.NewServer(append(opts,
-				grpc.MaxRecvMsgSize(maxMessageSize),
-				grpc.MaxSendMsgSize(maxMessageSize),
-				grpc.MaxConcurrentStreams(maxCalls),
-			)...)
+			server = grpc.NewServer(append(opts, serverOptions()...)...)
 			watching.Go(func() {
 				if s.watch(served, logger) {
 					server.Stop()

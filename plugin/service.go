@@ -14,14 +14,6 @@ import (
 	"github.com/chord-plugin/chord-plugin/plugin/proto"
 )
 
-// What a plugin announces: that it answers the operator's calls, those of them
-// that older plugins did not have, and watches.
-const (
-	capabilityAdmin   = "admin"
-	capabilityReshape = "reshape"
-	capabilityWatch   = "watch"
-)
-
 // openFunc is ServeConfig.Open.
 type openFunc func(ctx context.Context, config map[string]string) (backend.Backend, backend.Admin, error)
 
@@ -53,6 +45,8 @@ type service struct {
 	opening chan struct{}
 	backend backend.Backend
 	admin   backend.Admin
+
+	transactions transactions
 }
 
 func newService(open openFunc, version string) *service {
@@ -166,8 +160,12 @@ func (s *service) info() *proto.InfoReply {
 	if admin != nil {
 		info.Capabilities = append(info.Capabilities, capabilityAdmin, capabilityReshape)
 	}
-	if b != nil && backend.CapabilitiesOf(b).Has(backend.CanWatch) {
-		info.Capabilities = append(info.Capabilities, capabilityWatch)
+	if b != nil {
+		can := backend.CapabilitiesOf(b)
+		info.Contract = uint32(can)
+		if can.Has(backend.CanWatch) {
+			info.Capabilities = append(info.Capabilities, capabilityWatch)
+		}
 	}
 	return info
 }
@@ -216,8 +214,8 @@ func (s *service) Get(ctx context.Context, req *proto.GetRequest) (*proto.GetRep
 // Put stores a value.
 func (s *service) Put(ctx context.Context, req *proto.PutRequest) (*proto.PutReply, error) {
 	return do(ctx, s, writes, func(ctx context.Context, b backend.Backend) (*proto.PutReply, error) {
-		opts := backend.PutOptions{If: conditionFromProto(req.IfIndex), Flags: req.GetFlags()}
-		index, err := b.Put(ctx, string(req.GetKey()), req.GetValue(), opts)
+		key, value, opts := putFromProto(req)
+		index, err := b.Put(ctx, key, value, opts)
 		return &proto.PutReply{Index: index}, err
 	})
 }
@@ -225,8 +223,8 @@ func (s *service) Put(ctx context.Context, req *proto.PutRequest) (*proto.PutRep
 // Delete removes a key.
 func (s *service) Delete(ctx context.Context, req *proto.DeleteRequest) (*proto.DeleteReply, error) {
 	return do(ctx, s, writes, func(ctx context.Context, b backend.Backend) (*proto.DeleteReply, error) {
-		err := b.Delete(ctx, string(req.GetKey()), backend.DeleteOptions{If: conditionFromProto(req.IfIndex)})
-		return &proto.DeleteReply{}, err
+		key, opts := deleteFromProto(req)
+		return &proto.DeleteReply{}, b.Delete(ctx, key, opts)
 	})
 }
 

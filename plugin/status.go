@@ -72,10 +72,9 @@ func encodeError(err error, what effect) error {
 	if c, ok := statusCodes[e.Code]; ok {
 		st = status.New(c, cut(e.Error(), maxStatusText))
 	}
-	key := []byte(e.Key)
 	detailed, derr := st.WithDetails(&proto.Error{
 		Code:     uint32(e.Code),
-		Key:      key[:min(len(key), maxErrorKey)],
+		Key:      cutKey(e.Key),
 		Message:  cut(e.Message, maxErrorMessage),
 		Answered: count(e.Answered),
 		Owners:   count(e.Owners),
@@ -85,6 +84,9 @@ func encodeError(err error, what effect) error {
 	}
 	return detailed.Err()
 }
+
+// cutKey bounds a key in an error.
+func cutKey(key string) []byte { return []byte(key[:min(len(key), maxErrorKey)]) }
 
 // cut makes s valid UTF-8 of at most n bytes, as protobuf strings must be.
 func cut(s string, n int) string {
@@ -107,18 +109,23 @@ func decodeError(st *status.Status) *backend.Error {
 		if !ok {
 			continue
 		}
-		e := &backend.Error{
-			Code:     backend.Code(p.GetCode()),
+		code, message := decodeCode(p.GetCode(), p.GetMessage())
+		return &backend.Error{
+			Code:     code,
 			Key:      string(p.GetKey()),
-			Message:  p.GetMessage(),
+			Message:  message,
 			Answered: int(p.GetAnswered()),
 			Owners:   int(p.GetOwners()),
 		}
-		if !e.Code.Known() {
-			e.Message = strings.TrimSuffix(fmt.Sprintf("the plugin answered with code %d, which this host does not know: %s", p.GetCode(), e.Message), ": ")
-			e.Code = backend.Internal
-		}
-		return e
 	}
 	return nil
+}
+
+// decodeCode returns the code and the message of an error: those of a newer
+// plugin's code, which this host does not know, are Internal and say so.
+func decodeCode(number uint32, message string) (backend.Code, string) {
+	if code := backend.Code(number); code.Known() {
+		return code, message
+	}
+	return backend.Internal, strings.TrimSuffix(fmt.Sprintf("the plugin answered with code %d, which this host does not know: %s", number, message), ": ")
 }

@@ -67,6 +67,7 @@ func (s *service) shut() error {
 		if b == nil {
 			return nil
 		}
+		s.transactions.close()
 		return b.Close()
 	}))
 }

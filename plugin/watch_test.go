@@ -12,7 +12,6 @@ import (
 
 // Nothing is promised that the plugin did not announce.
 func TestWatchIsAnnounced(t *testing.T) {
-	require.Equal(t, backend.CanWatch, backend.CapabilitiesOf(open(t, nil)))
 	blind := open(t, map[string]string{"blind": "true"})
 	require.Zero(t, backend.CapabilitiesOf(blind))
 	_, err := blind.Watch(within(t, time.Minute), backend.WatchQuery{Key: "k"})
@@ -40,15 +39,4 @@ func TestCloseEndsWatch(t *testing.T) {
 	for range watches {
 		require.Equal(t, backend.Closed, backend.CodeOf(<-ended))
 	}
-}
-
-// Options that do not travel are refused.
-func TestUnsupportedOptions(t *testing.T) {
-	c := open(t, nil)
-	fence := backend.Fence{Key: "l", Token: 1}
-	_, err := c.Put(t.Context(), "k", nil, backend.PutOptions{Fence: fence})
-	require.Equal(t, backend.Invalid, backend.CodeOf(err))
-	_, err = c.Put(t.Context(), "k", nil, backend.PutOptions{ExpiresAfter: time.Hour})
-	require.Equal(t, backend.Invalid, backend.CodeOf(err))
-	require.Equal(t, backend.Invalid, backend.CodeOf(c.Delete(t.Context(), "k", backend.DeleteOptions{Fence: fence})))
 }

@@ -255,7 +255,7 @@ var lockTimeCases = []testCase{
 	{"Lock keeps a session of its own alive", func(c *check) {
 		l := c.lock("k", backend.LockOptions{Own: backend.SessionOptions{TTL: ttl, LockDelay: backend.NoLockDelay}})
 		taken := c.locks(c.ctx, "k", backend.LockOptions{Own: backend.SessionOptions{TTL: ttl}})
-		c.waits(taken) // so that its session is not made while time passes
+		c.waits(taken) // it needs a moment to see to its session before time passes
 		for range 5 {
 			c.pass(ttl / 2)
 			require.False(c, isClosed(l.Lost()))

@@ -28,7 +28,7 @@ var ours = map[string][]string{
 	"mesh":                {"chord/ring"},
 	"chord":               {"backend", "chord/ring", "chord/register", "chord/txn", "chord/store", "gossip", "mesh"},
 	"plugin/proto":        {},
-	"plugin":              {"backend", "plugin/proto"},
+	"plugin":              {"backend", "backend/locking", "plugin/proto"},
 	"httpapi":             {"backend", "backend/locking"},
 	"cmd/chord-plugin":    {"backend", "chord", "chord/ring", "gossip", "httpapi", "plugin"},
 }

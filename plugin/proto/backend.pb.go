@@ -15,7 +15,9 @@
 // that one that is not UTF-8 reaches the backend and is refused there by name.
 //
 // Sizes. Both sides send and accept messages of up to 64 MiB. A value has to fit
-// one message; a listing does not, it comes in chunks.
+// one message; a listing, a transaction and its results do not, they come in parts.
+//
+// Durations are in nanoseconds, so that none is rounded on its way.
 //
 // Errors. A call that fails ends with a gRPC status that has one detail, an
 // Error of this file. Its code is what counts; the status code beside it is for
@@ -30,6 +32,19 @@
 // later (chord-plugin: 250 ms). The plugin ends the call by whichever comes
 // first. Without either, a call may take as long as it takes. When the host
 // cancels a call, the plugin's context of that call is cancelled.
+//
+// Interactive transactions. Begin gives a number, which the other calls name. The
+// state is kept by the plugin: at most 512 transactions at a time, after which
+// Begin answers NotReady. One that no call has used for a minute is rolled back,
+// and so are all when the backend is closed; no lock is held by any, so that
+// nobody waits for one that was left behind. A call with the number of a
+// transaction that is over answers TxnDone. Calls of one transaction are carried
+// out one after the other by the backend. A host that got no answer to a TxPut or
+// TxDelete does not know whether that is part of the transaction, and must roll it
+// back.
+//
+// Locks do not travel. A host builds them of Txn, Watch and the calls of sessions,
+// since only its own clock can tell when it has lost one.
 //
 // Changes. Fields and codes are only ever added. What cannot be added is a new
 // protocol version, with a package of its own (chordplugin.v2).
@@ -208,10 +223,18 @@ type InfoReply struct {
 	// The protocol version that is spoken: 1.
 	Protocol uint32 `protobuf:"varint,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// What the plugin can do beyond Get, Put, Delete, Pop, PopItem and List.
-	// Known: "admin", "reshape". Unknown ones are to be ignored. Empty before Configure.
+	// Known: "admin", "reshape", "watch". Unknown ones are to be ignored. Empty before
+	// Configure.
 	Capabilities []string `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// Configure has succeeded and Close has not been called.
-	Ready         bool `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready bool `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
+	// The bits of backend.Capability that the backend has; unknown ones are to be
+	// ignored. 1: transactions; 2: watches, also named "watch" above for hosts that
+	// do not know this field; 4: sessions; 8: locks, which do not travel; 16: fences;
+	// 32: expiry. A plugin that lacks fences or expiry does not heed the fields of
+	// that name, so that a host must refuse to send them. 0 before Configure, and
+	// from a plugin that is older than this field.
+	Contract      uint32 `protobuf:"varint,5,opt,name=contract,proto3" json:"contract,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -272,6 +295,13 @@ func (x *InfoReply) GetReady() bool {
 		return x.Ready
 	}
 	return false
+}
+
+func (x *InfoReply) GetContract() uint32 {
+	if x != nil {
+		return x.Contract
+	}
+	return 0
 }
 
 // Limits are the sizes that the backend accepts, in bytes.
@@ -403,7 +433,9 @@ func (*CloseReply) Descriptor() ([]byte, []int) {
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Absent in the results of those operations of a transaction that give no value,
+	// and elsewhere the same as empty.
+	Value []byte `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	// An opaque number stored with the value.
 	Flags uint64 `protobuf:"varint,3,opt,name=flags,proto3" json:"flags,omitempty"`
 	// The session that holds the key as a lock, or empty.
@@ -413,9 +445,13 @@ type Entry struct {
 	// The index of the last real change; at most 53 bits, never 0, never reused.
 	ModifyIndex uint64 `protobuf:"varint,6,opt,name=modify_index,json=modifyIndex,proto3" json:"modify_index,omitempty"`
 	// How many holders the key has had as a lock.
-	LockIndex     uint64 `protobuf:"varint,7,opt,name=lock_index,json=lockIndex,proto3" json:"lock_index,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LockIndex uint64 `protobuf:"varint,7,opt,name=lock_index,json=lockIndex,proto3" json:"lock_index,omitempty"`
+	// The modify index of the change by which session took the lock, or 0.
+	LockToken uint64 `protobuf:"varint,8,opt,name=lock_token,json=lockToken,proto3" json:"lock_token,omitempty"`
+	// The lifetime that the last write gave the key, or 0.
+	ExpiresAfterNs int64 `protobuf:"varint,9,opt,name=expires_after_ns,json=expiresAfterNs,proto3" json:"expires_after_ns,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
@@ -497,6 +533,74 @@ func (x *Entry) GetLockIndex() uint64 {
 	return 0
 }
 
+func (x *Entry) GetLockToken() uint64 {
+	if x != nil {
+		return x.LockToken
+	}
+	return 0
+}
+
+func (x *Entry) GetExpiresAfterNs() int64 {
+	if x != nil {
+		return x.ExpiresAfterNs
+	}
+	return 0
+}
+
+// Fence is the right to write that comes with a lock.
+type Fence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key of the lock, and the lock_token of its entry.
+	Key           []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fence) Reset() {
+	*x = Fence{}
+	mi := &file_backend_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fence) ProtoMessage() {}
+
+func (x *Fence) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fence.ProtoReflect.Descriptor instead.
+func (*Fence) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Fence) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Fence) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -508,7 +612,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_backend_proto_msgTypes[8]
+	mi := &file_backend_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +624,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[8]
+	mi := &file_backend_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +637,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{8}
+	return file_backend_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetRequest) GetKey() []byte {
@@ -560,7 +664,7 @@ type GetReply struct {
 
 func (x *GetReply) Reset() {
 	*x = GetReply{}
-	mi := &file_backend_proto_msgTypes[9]
+	mi := &file_backend_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +676,7 @@ func (x *GetReply) String() string {
 func (*GetReply) ProtoMessage() {}
 
 func (x *GetReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[9]
+	mi := &file_backend_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +689,7 @@ func (x *GetReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReply.ProtoReflect.Descriptor instead.
 func (*GetReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{9}
+	return file_backend_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetReply) GetEntry() *Entry {
@@ -603,14 +707,18 @@ type PutRequest struct {
 	// When present, the write happens only if the key's modify index is exactly
 	// this; 0 asks that the key does not exist. Otherwise the call fails with
 	// Conflict.
-	IfIndex       *uint64 `protobuf:"varint,4,opt,name=if_index,json=ifIndex,proto3,oneof" json:"if_index,omitempty"`
+	IfIndex *uint64 `protobuf:"varint,4,opt,name=if_index,json=ifIndex,proto3,oneof" json:"if_index,omitempty"`
+	// The lifetime of the key, 10 seconds to 24 hours; 0 is for ever.
+	ExpiresAfterNs int64 `protobuf:"varint,5,opt,name=expires_after_ns,json=expiresAfterNs,proto3" json:"expires_after_ns,omitempty"`
+	// When present, the write fails with Fenced if the fence is outdated.
+	Fence         *Fence `protobuf:"bytes,6,opt,name=fence,proto3" json:"fence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_backend_proto_msgTypes[10]
+	mi := &file_backend_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +730,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[10]
+	mi := &file_backend_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +743,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{10}
+	return file_backend_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PutRequest) GetKey() []byte {
@@ -666,6 +774,20 @@ func (x *PutRequest) GetIfIndex() uint64 {
 	return 0
 }
 
+func (x *PutRequest) GetExpiresAfterNs() int64 {
+	if x != nil {
+		return x.ExpiresAfterNs
+	}
+	return 0
+}
+
+func (x *PutRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
 type PutReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The modify index of the change.
@@ -676,7 +798,7 @@ type PutReply struct {
 
 func (x *PutReply) Reset() {
 	*x = PutReply{}
-	mi := &file_backend_proto_msgTypes[11]
+	mi := &file_backend_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +810,7 @@ func (x *PutReply) String() string {
 func (*PutReply) ProtoMessage() {}
 
 func (x *PutReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[11]
+	mi := &file_backend_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +823,7 @@ func (x *PutReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutReply.ProtoReflect.Descriptor instead.
 func (*PutReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{11}
+	return file_backend_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PutReply) GetIndex() uint64 {
@@ -716,13 +838,14 @@ type DeleteRequest struct {
 	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// As in PutRequest.
 	IfIndex       *uint64 `protobuf:"varint,2,opt,name=if_index,json=ifIndex,proto3,oneof" json:"if_index,omitempty"`
+	Fence         *Fence  `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_backend_proto_msgTypes[12]
+	mi := &file_backend_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +857,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[12]
+	mi := &file_backend_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +870,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{12}
+	return file_backend_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteRequest) GetKey() []byte {
@@ -764,6 +887,13 @@ func (x *DeleteRequest) GetIfIndex() uint64 {
 	return 0
 }
 
+func (x *DeleteRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
 type DeleteReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -772,7 +902,7 @@ type DeleteReply struct {
 
 func (x *DeleteReply) Reset() {
 	*x = DeleteReply{}
-	mi := &file_backend_proto_msgTypes[13]
+	mi := &file_backend_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +914,7 @@ func (x *DeleteReply) String() string {
 func (*DeleteReply) ProtoMessage() {}
 
 func (x *DeleteReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[13]
+	mi := &file_backend_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +927,7 @@ func (x *DeleteReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReply.ProtoReflect.Descriptor instead.
 func (*DeleteReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{13}
+	return file_backend_proto_rawDescGZIP(), []int{14}
 }
 
 type PopRequest struct {
@@ -809,7 +939,7 @@ type PopRequest struct {
 
 func (x *PopRequest) Reset() {
 	*x = PopRequest{}
-	mi := &file_backend_proto_msgTypes[14]
+	mi := &file_backend_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +951,7 @@ func (x *PopRequest) String() string {
 func (*PopRequest) ProtoMessage() {}
 
 func (x *PopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[14]
+	mi := &file_backend_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +964,7 @@ func (x *PopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PopRequest.ProtoReflect.Descriptor instead.
 func (*PopRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{14}
+	return file_backend_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PopRequest) GetKey() []byte {
@@ -852,7 +982,7 @@ type PopItemRequest struct {
 
 func (x *PopItemRequest) Reset() {
 	*x = PopItemRequest{}
-	mi := &file_backend_proto_msgTypes[15]
+	mi := &file_backend_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +994,7 @@ func (x *PopItemRequest) String() string {
 func (*PopItemRequest) ProtoMessage() {}
 
 func (x *PopItemRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[15]
+	mi := &file_backend_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1007,7 @@ func (x *PopItemRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PopItemRequest.ProtoReflect.Descriptor instead.
 func (*PopItemRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{15}
+	return file_backend_proto_rawDescGZIP(), []int{16}
 }
 
 type PopReply struct {
@@ -890,7 +1020,7 @@ type PopReply struct {
 
 func (x *PopReply) Reset() {
 	*x = PopReply{}
-	mi := &file_backend_proto_msgTypes[16]
+	mi := &file_backend_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1032,7 @@ func (x *PopReply) String() string {
 func (*PopReply) ProtoMessage() {}
 
 func (x *PopReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[16]
+	mi := &file_backend_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1045,7 @@ func (x *PopReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PopReply.ProtoReflect.Descriptor instead.
 func (*PopReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{16}
+	return file_backend_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PopReply) GetEntry() *Entry {
@@ -943,7 +1073,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_backend_proto_msgTypes[17]
+	mi := &file_backend_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1085,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[17]
+	mi := &file_backend_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1098,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{17}
+	return file_backend_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListRequest) GetPrefix() []byte {
@@ -1022,7 +1152,7 @@ type ListChunk struct {
 
 func (x *ListChunk) Reset() {
 	*x = ListChunk{}
-	mi := &file_backend_proto_msgTypes[18]
+	mi := &file_backend_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1164,7 @@ func (x *ListChunk) String() string {
 func (*ListChunk) ProtoMessage() {}
 
 func (x *ListChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[18]
+	mi := &file_backend_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1177,7 @@ func (x *ListChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChunk.ProtoReflect.Descriptor instead.
 func (*ListChunk) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{18}
+	return file_backend_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListChunk) GetItems() []*ListItem {
@@ -1091,7 +1221,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_backend_proto_msgTypes[19]
+	mi := &file_backend_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1233,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[19]
+	mi := &file_backend_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1246,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{19}
+	return file_backend_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListItem) GetName() []byte {
@@ -1148,7 +1278,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_backend_proto_msgTypes[20]
+	mi := &file_backend_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1290,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[20]
+	mi := &file_backend_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1303,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{20}
+	return file_backend_proto_rawDescGZIP(), []int{21}
 }
 
 type MembersRequest struct {
@@ -1184,7 +1314,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_backend_proto_msgTypes[21]
+	mi := &file_backend_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1326,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[21]
+	mi := &file_backend_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1339,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{21}
+	return file_backend_proto_rawDescGZIP(), []int{22}
 }
 
 type RingRequest struct {
@@ -1220,7 +1350,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_backend_proto_msgTypes[22]
+	mi := &file_backend_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1362,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[22]
+	mi := &file_backend_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1375,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{22}
+	return file_backend_proto_rawDescGZIP(), []int{23}
 }
 
 type LocateRequest struct {
@@ -1257,7 +1387,7 @@ type LocateRequest struct {
 
 func (x *LocateRequest) Reset() {
 	*x = LocateRequest{}
-	mi := &file_backend_proto_msgTypes[23]
+	mi := &file_backend_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1399,7 @@ func (x *LocateRequest) String() string {
 func (*LocateRequest) ProtoMessage() {}
 
 func (x *LocateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[23]
+	mi := &file_backend_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1412,7 @@ func (x *LocateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
 func (*LocateRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{23}
+	return file_backend_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LocateRequest) GetKey() []byte {
@@ -1300,7 +1430,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_backend_proto_msgTypes[24]
+	mi := &file_backend_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1442,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[24]
+	mi := &file_backend_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1455,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{24}
+	return file_backend_proto_rawDescGZIP(), []int{25}
 }
 
 type LeaveReply struct {
@@ -1336,7 +1466,7 @@ type LeaveReply struct {
 
 func (x *LeaveReply) Reset() {
 	*x = LeaveReply{}
-	mi := &file_backend_proto_msgTypes[25]
+	mi := &file_backend_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1478,7 @@ func (x *LeaveReply) String() string {
 func (*LeaveReply) ProtoMessage() {}
 
 func (x *LeaveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[25]
+	mi := &file_backend_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1491,7 @@ func (x *LeaveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReply.ProtoReflect.Descriptor instead.
 func (*LeaveReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{25}
+	return file_backend_proto_rawDescGZIP(), []int{26}
 }
 
 type RemoveRequest struct {
@@ -1378,7 +1508,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_backend_proto_msgTypes[26]
+	mi := &file_backend_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1520,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[26]
+	mi := &file_backend_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1533,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{26}
+	return file_backend_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoveRequest) GetNames() [][]byte {
@@ -1441,7 +1571,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_backend_proto_msgTypes[27]
+	mi := &file_backend_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1583,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[27]
+	mi := &file_backend_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1596,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{27}
+	return file_backend_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *VerifyRequest) GetAfter() []byte {
@@ -1504,7 +1634,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_backend_proto_msgTypes[28]
+	mi := &file_backend_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1646,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[28]
+	mi := &file_backend_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1659,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{28}
+	return file_backend_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchRequest) GetKey() []byte {
@@ -1562,7 +1692,7 @@ type WatchReply struct {
 
 func (x *WatchReply) Reset() {
 	*x = WatchReply{}
-	mi := &file_backend_proto_msgTypes[29]
+	mi := &file_backend_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1704,7 @@ func (x *WatchReply) String() string {
 func (*WatchReply) ProtoMessage() {}
 
 func (x *WatchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[29]
+	mi := &file_backend_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1717,7 @@ func (x *WatchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchReply.ProtoReflect.Descriptor instead.
 func (*WatchReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{29}
+	return file_backend_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WatchReply) GetIndex() uint64 {
@@ -1595,6 +1725,1352 @@ func (x *WatchReply) GetIndex() uint64 {
 		return x.Index
 	}
 	return 0
+}
+
+// TxnOp is one operation. Fields that its verb does not use are ignored.
+type TxnOp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of the verbs of Consul's /v1/txn: set, cas, delete, delete-cas,
+	// delete-tree, get, get-or-empty, get-tree, check-index, check-not-exists,
+	// check-session, lock, unlock.
+	Verb []byte `protobuf:"bytes,1,opt,name=verb,proto3" json:"verb,omitempty"`
+	// The key, or for the tree verbs the prefix.
+	Key   []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Flags uint64 `protobuf:"varint,4,opt,name=flags,proto3" json:"flags,omitempty"`
+	// The modify index asked for.
+	Index uint64 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
+	// The session that holds, or is to hold, the key.
+	Session []byte `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
+	// As in PutRequest.
+	ExpiresAfterNs int64  `protobuf:"varint,7,opt,name=expires_after_ns,json=expiresAfterNs,proto3" json:"expires_after_ns,omitempty"`
+	Fence          *Fence `protobuf:"bytes,8,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TxnOp) Reset() {
+	*x = TxnOp{}
+	mi := &file_backend_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxnOp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxnOp) ProtoMessage() {}
+
+func (x *TxnOp) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxnOp.ProtoReflect.Descriptor instead.
+func (*TxnOp) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *TxnOp) GetVerb() []byte {
+	if x != nil {
+		return x.Verb
+	}
+	return nil
+}
+
+func (x *TxnOp) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *TxnOp) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *TxnOp) GetFlags() uint64 {
+	if x != nil {
+		return x.Flags
+	}
+	return 0
+}
+
+func (x *TxnOp) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *TxnOp) GetSession() []byte {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *TxnOp) GetExpiresAfterNs() int64 {
+	if x != nil {
+		return x.ExpiresAfterNs
+	}
+	return 0
+}
+
+func (x *TxnOp) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+type TxnChunk struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the operations, across all chunks.
+	Results []*TxnOpResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// This is the last chunk of a transaction that happened.
+	Last bool `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	// The operations that failed, in order, across all chunks.
+	Failed        []*TxnOpError `protobuf:"bytes,3,rep,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxnChunk) Reset() {
+	*x = TxnChunk{}
+	mi := &file_backend_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxnChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxnChunk) ProtoMessage() {}
+
+func (x *TxnChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxnChunk.ProtoReflect.Descriptor instead.
+func (*TxnChunk) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *TxnChunk) GetResults() []*TxnOpResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *TxnChunk) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+func (x *TxnChunk) GetFailed() []*TxnOpError {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+type TxnOpResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position of the operation, from 0.
+	Op            uint32 `protobuf:"varint,1,opt,name=op,proto3" json:"op,omitempty"`
+	Entry         *Entry `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxnOpResult) Reset() {
+	*x = TxnOpResult{}
+	mi := &file_backend_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxnOpResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxnOpResult) ProtoMessage() {}
+
+func (x *TxnOpResult) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxnOpResult.ProtoReflect.Descriptor instead.
+func (*TxnOpResult) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *TxnOpResult) GetOp() uint32 {
+	if x != nil {
+		return x.Op
+	}
+	return 0
+}
+
+func (x *TxnOpResult) GetEntry() *Entry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+type TxnOpError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position of the operation, from 0.
+	Op uint32 `protobuf:"varint,1,opt,name=op,proto3" json:"op,omitempty"`
+	// As in Error.
+	Code          uint32 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	Key           []byte `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxnOpError) Reset() {
+	*x = TxnOpError{}
+	mi := &file_backend_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxnOpError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxnOpError) ProtoMessage() {}
+
+func (x *TxnOpError) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxnOpError.ProtoReflect.Descriptor instead.
+func (*TxnOpError) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *TxnOpError) GetOp() uint32 {
+	if x != nil {
+		return x.Op
+	}
+	return 0
+}
+
+func (x *TxnOpError) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *TxnOpError) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *TxnOpError) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+type BeginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Writes fail with TxnReadOnly.
+	ReadOnly      bool `protobuf:"varint,1,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginRequest) Reset() {
+	*x = BeginRequest{}
+	mi := &file_backend_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginRequest) ProtoMessage() {}
+
+func (x *BeginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginRequest.ProtoReflect.Descriptor instead.
+func (*BeginRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *BeginRequest) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+type BeginReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the transaction, at least 1, never used again by this process.
+	Transaction   uint64 `protobuf:"varint,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginReply) Reset() {
+	*x = BeginReply{}
+	mi := &file_backend_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginReply) ProtoMessage() {}
+
+func (x *BeginReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginReply.ProtoReflect.Descriptor instead.
+func (*BeginReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *BeginReply) GetTransaction() uint64 {
+	if x != nil {
+		return x.Transaction
+	}
+	return 0
+}
+
+type TxGetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transaction   uint64                 `protobuf:"varint,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxGetRequest) Reset() {
+	*x = TxGetRequest{}
+	mi := &file_backend_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxGetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxGetRequest) ProtoMessage() {}
+
+func (x *TxGetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxGetRequest.ProtoReflect.Descriptor instead.
+func (*TxGetRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *TxGetRequest) GetTransaction() uint64 {
+	if x != nil {
+		return x.Transaction
+	}
+	return 0
+}
+
+func (x *TxGetRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+type TxListRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transaction   uint64                 `protobuf:"varint,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	Query         *ListRequest           `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxListRequest) Reset() {
+	*x = TxListRequest{}
+	mi := &file_backend_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxListRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxListRequest) ProtoMessage() {}
+
+func (x *TxListRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxListRequest.ProtoReflect.Descriptor instead.
+func (*TxListRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *TxListRequest) GetTransaction() uint64 {
+	if x != nil {
+		return x.Transaction
+	}
+	return 0
+}
+
+func (x *TxListRequest) GetQuery() *ListRequest {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+type TxPutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transaction   uint64                 `protobuf:"varint,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	Put           *PutRequest            `protobuf:"bytes,2,opt,name=put,proto3" json:"put,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxPutRequest) Reset() {
+	*x = TxPutRequest{}
+	mi := &file_backend_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxPutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxPutRequest) ProtoMessage() {}
+
+func (x *TxPutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxPutRequest.ProtoReflect.Descriptor instead.
+func (*TxPutRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *TxPutRequest) GetTransaction() uint64 {
+	if x != nil {
+		return x.Transaction
+	}
+	return 0
+}
+
+func (x *TxPutRequest) GetPut() *PutRequest {
+	if x != nil {
+		return x.Put
+	}
+	return nil
+}
+
+type TxPutReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxPutReply) Reset() {
+	*x = TxPutReply{}
+	mi := &file_backend_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxPutReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxPutReply) ProtoMessage() {}
+
+func (x *TxPutReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxPutReply.ProtoReflect.Descriptor instead.
+func (*TxPutReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{40}
+}
+
+type TxDeleteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transaction   uint64                 `protobuf:"varint,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	Delete        *DeleteRequest         `protobuf:"bytes,2,opt,name=delete,proto3" json:"delete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxDeleteRequest) Reset() {
+	*x = TxDeleteRequest{}
+	mi := &file_backend_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxDeleteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxDeleteRequest) ProtoMessage() {}
+
+func (x *TxDeleteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxDeleteRequest.ProtoReflect.Descriptor instead.
+func (*TxDeleteRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *TxDeleteRequest) GetTransaction() uint64 {
+	if x != nil {
+		return x.Transaction
+	}
+	return 0
+}
+
+func (x *TxDeleteRequest) GetDelete() *DeleteRequest {
+	if x != nil {
+		return x.Delete
+	}
+	return nil
+}
+
+type CommitRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transaction   uint64                 `protobuf:"varint,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitRequest) Reset() {
+	*x = CommitRequest{}
+	mi := &file_backend_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRequest) ProtoMessage() {}
+
+func (x *CommitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
+func (*CommitRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *CommitRequest) GetTransaction() uint64 {
+	if x != nil {
+		return x.Transaction
+	}
+	return 0
+}
+
+type CommitReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitReply) Reset() {
+	*x = CommitReply{}
+	mi := &file_backend_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitReply) ProtoMessage() {}
+
+func (x *CommitReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitReply.ProtoReflect.Descriptor instead.
+func (*CommitReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{43}
+}
+
+type RollbackRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transaction   uint64                 `protobuf:"varint,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackRequest) Reset() {
+	*x = RollbackRequest{}
+	mi := &file_backend_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackRequest) ProtoMessage() {}
+
+func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
+func (*RollbackRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RollbackRequest) GetTransaction() uint64 {
+	if x != nil {
+		return x.Transaction
+	}
+	return 0
+}
+
+type RollbackReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackReply) Reset() {
+	*x = RollbackReply{}
+	mi := &file_backend_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackReply) ProtoMessage() {}
+
+func (x *RollbackReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackReply.ProtoReflect.Descriptor instead.
+func (*RollbackReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{45}
+}
+
+type CreateSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For people, at most 256 bytes of UTF-8.
+	Name []byte `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// 10 seconds to 24 hours; 0 is a session that ends only when it is destroyed.
+	TtlNs int64 `protobuf:"varint,2,opt,name=ttl_ns,json=ttlNs,proto3" json:"ttl_ns,omitempty"`
+	// What becomes of the keys that it holds: "release", which empty stands for, or
+	// "delete".
+	Behavior []byte `protobuf:"bytes,3,opt,name=behavior,proto3" json:"behavior,omitempty"`
+	// Up to a minute; 0 stands for 15 seconds and -1 for none.
+	LockDelayNs int64 `protobuf:"varint,4,opt,name=lock_delay_ns,json=lockDelayNs,proto3" json:"lock_delay_ns,omitempty"`
+	// At most 4 KiB.
+	Data          []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSessionRequest) Reset() {
+	*x = CreateSessionRequest{}
+	mi := &file_backend_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSessionRequest) ProtoMessage() {}
+
+func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSessionRequest.ProtoReflect.Descriptor instead.
+func (*CreateSessionRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *CreateSessionRequest) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *CreateSessionRequest) GetTtlNs() int64 {
+	if x != nil {
+		return x.TtlNs
+	}
+	return 0
+}
+
+func (x *CreateSessionRequest) GetBehavior() []byte {
+	if x != nil {
+		return x.Behavior
+	}
+	return nil
+}
+
+func (x *CreateSessionRequest) GetLockDelayNs() int64 {
+	if x != nil {
+		return x.LockDelayNs
+	}
+	return 0
+}
+
+func (x *CreateSessionRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type RenewSessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewSessionRequest) Reset() {
+	*x = RenewSessionRequest{}
+	mi := &file_backend_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewSessionRequest) ProtoMessage() {}
+
+func (x *RenewSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewSessionRequest.ProtoReflect.Descriptor instead.
+func (*RenewSessionRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *RenewSessionRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+type DestroySessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DestroySessionRequest) Reset() {
+	*x = DestroySessionRequest{}
+	mi := &file_backend_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DestroySessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DestroySessionRequest) ProtoMessage() {}
+
+func (x *DestroySessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DestroySessionRequest.ProtoReflect.Descriptor instead.
+func (*DestroySessionRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *DestroySessionRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+type DestroySessionReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DestroySessionReply) Reset() {
+	*x = DestroySessionReply{}
+	mi := &file_backend_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DestroySessionReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DestroySessionReply) ProtoMessage() {}
+
+func (x *DestroySessionReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DestroySessionReply.ProtoReflect.Descriptor instead.
+func (*DestroySessionReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{49}
+}
+
+type SessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionRequest) Reset() {
+	*x = SessionRequest{}
+	mi := &file_backend_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionRequest) ProtoMessage() {}
+
+func (x *SessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionRequest.ProtoReflect.Descriptor instead.
+func (*SessionRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *SessionRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+type SessionReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absent when there is no such session.
+	Session       *SessionInfo `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionReply) Reset() {
+	*x = SessionReply{}
+	mi := &file_backend_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionReply) ProtoMessage() {}
+
+func (x *SessionReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionReply.ProtoReflect.Descriptor instead.
+func (*SessionReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *SessionReply) GetSession() *SessionInfo {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// SessionInfo is a live session.
+type SessionInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As in CreateSessionRequest, except that a lock delay of 0 is none.
+	Name          []byte `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	TtlNs         int64  `protobuf:"varint,3,opt,name=ttl_ns,json=ttlNs,proto3" json:"ttl_ns,omitempty"`
+	Behavior      []byte `protobuf:"bytes,4,opt,name=behavior,proto3" json:"behavior,omitempty"`
+	LockDelayNs   int64  `protobuf:"varint,5,opt,name=lock_delay_ns,json=lockDelayNs,proto3" json:"lock_delay_ns,omitempty"`
+	Data          []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
+	CreateIndex   uint64 `protobuf:"varint,7,opt,name=create_index,json=createIndex,proto3" json:"create_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionInfo) Reset() {
+	*x = SessionInfo{}
+	mi := &file_backend_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionInfo) ProtoMessage() {}
+
+func (x *SessionInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionInfo.ProtoReflect.Descriptor instead.
+func (*SessionInfo) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *SessionInfo) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *SessionInfo) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *SessionInfo) GetTtlNs() int64 {
+	if x != nil {
+		return x.TtlNs
+	}
+	return 0
+}
+
+func (x *SessionInfo) GetBehavior() []byte {
+	if x != nil {
+		return x.Behavior
+	}
+	return nil
+}
+
+func (x *SessionInfo) GetLockDelayNs() int64 {
+	if x != nil {
+		return x.LockDelayNs
+	}
+	return 0
+}
+
+func (x *SessionInfo) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *SessionInfo) GetCreateIndex() uint64 {
+	if x != nil {
+		return x.CreateIndex
+	}
+	return 0
+}
+
+type SessionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionsRequest) Reset() {
+	*x = SessionsRequest{}
+	mi := &file_backend_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionsRequest) ProtoMessage() {}
+
+func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
+func (*SessionsRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{53}
+}
+
+type SessionsChunk struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Sessions []*SessionInfo         `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	// This is the last chunk.
+	Last          bool `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionsChunk) Reset() {
+	*x = SessionsChunk{}
+	mi := &file_backend_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionsChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionsChunk) ProtoMessage() {}
+
+func (x *SessionsChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionsChunk.ProtoReflect.Descriptor instead.
+func (*SessionsChunk) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *SessionsChunk) GetSessions() []*SessionInfo {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *SessionsChunk) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+type FenceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fence         *Fence                 `protobuf:"bytes,1,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FenceRequest) Reset() {
+	*x = FenceRequest{}
+	mi := &file_backend_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FenceRequest) ProtoMessage() {}
+
+func (x *FenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FenceRequest.ProtoReflect.Descriptor instead.
+func (*FenceRequest) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *FenceRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+type FenceReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FenceReply) Reset() {
+	*x = FenceReply{}
+	mi := &file_backend_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FenceReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FenceReply) ProtoMessage() {}
+
+func (x *FenceReply) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FenceReply.ProtoReflect.Descriptor instead.
+func (*FenceReply) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{56}
 }
 
 type Document struct {
@@ -1606,7 +3082,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_backend_proto_msgTypes[30]
+	mi := &file_backend_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +3094,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[30]
+	mi := &file_backend_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +3107,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{30}
+	return file_backend_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Document) GetJson() []byte {
@@ -1677,7 +3153,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_backend_proto_msgTypes[31]
+	mi := &file_backend_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +3165,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[31]
+	mi := &file_backend_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +3178,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{31}
+	return file_backend_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -1754,46 +3230,57 @@ const file_backend_proto_rawDesc = "" +
 	"\x04info\x18\x01 \x01(\v2\x19.chordplugin.v1.InfoReplyR\x04info\x12.\n" +
 	"\x06limits\x18\x02 \x01(\v2\x16.chordplugin.v1.LimitsR\x06limits\x12(\n" +
 	"\x10close_timeout_ms\x18\x03 \x01(\x04R\x0ecloseTimeoutMs\"\r\n" +
-	"\vInfoRequest\"{\n" +
+	"\vInfoRequest\"\x97\x01\n" +
 	"\tInfoReply\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\bprotocol\x18\x02 \x01(\rR\bprotocol\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x12\x14\n" +
-	"\x05ready\x18\x04 \x01(\bR\x05ready\"P\n" +
+	"\x05ready\x18\x04 \x01(\bR\x05ready\x12\x1a\n" +
+	"\bcontract\x18\x05 \x01(\rR\bcontract\"P\n" +
 	"\x06Limits\x12 \n" +
 	"\fmax_key_size\x18\x01 \x01(\x04R\n" +
 	"maxKeySize\x12$\n" +
 	"\x0emax_value_size\x18\x02 \x01(\x04R\fmaxValueSize\"\x0e\n" +
 	"\fCloseRequest\"\f\n" +
 	"\n" +
-	"CloseReply\"\xc4\x01\n" +
+	"CloseReply\"\x9c\x02\n" +
 	"\x05Entry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\x12\x14\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\x04R\x05flags\x12\x18\n" +
 	"\asession\x18\x04 \x01(\tR\asession\x12!\n" +
 	"\fcreate_index\x18\x05 \x01(\x04R\vcreateIndex\x12!\n" +
 	"\fmodify_index\x18\x06 \x01(\x04R\vmodifyIndex\x12\x1d\n" +
 	"\n" +
-	"lock_index\x18\a \x01(\x04R\tlockIndex\"4\n" +
+	"lock_index\x18\a \x01(\x04R\tlockIndex\x12\x1d\n" +
+	"\n" +
+	"lock_token\x18\b \x01(\x04R\tlockToken\x12(\n" +
+	"\x10expires_after_ns\x18\t \x01(\x03R\x0eexpiresAfterNsB\b\n" +
+	"\x06_value\"/\n" +
+	"\x05Fence\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\"4\n" +
 	"\n" +
 	"GetRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05stale\x18\x02 \x01(\bR\x05stale\"7\n" +
 	"\bGetReply\x12+\n" +
-	"\x05entry\x18\x01 \x01(\v2\x15.chordplugin.v1.EntryR\x05entry\"w\n" +
+	"\x05entry\x18\x01 \x01(\v2\x15.chordplugin.v1.EntryR\x05entry\"\xce\x01\n" +
 	"\n" +
 	"PutRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\x04R\x05flags\x12\x1e\n" +
-	"\bif_index\x18\x04 \x01(\x04H\x00R\aifIndex\x88\x01\x01B\v\n" +
+	"\bif_index\x18\x04 \x01(\x04H\x00R\aifIndex\x88\x01\x01\x12(\n" +
+	"\x10expires_after_ns\x18\x05 \x01(\x03R\x0eexpiresAfterNs\x12+\n" +
+	"\x05fence\x18\x06 \x01(\v2\x15.chordplugin.v1.FenceR\x05fenceB\v\n" +
 	"\t_if_index\" \n" +
 	"\bPutReply\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"N\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"{\n" +
 	"\rDeleteRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1e\n" +
-	"\bif_index\x18\x02 \x01(\x04H\x00R\aifIndex\x88\x01\x01B\v\n" +
+	"\bif_index\x18\x02 \x01(\x04H\x00R\aifIndex\x88\x01\x01\x12+\n" +
+	"\x05fence\x18\x03 \x01(\v2\x15.chordplugin.v1.FenceR\x05fenceB\v\n" +
 	"\t_if_index\"\r\n" +
 	"\vDeleteReply\"\x1e\n" +
 	"\n" +
@@ -1839,7 +3326,85 @@ const file_backend_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\x04R\x05after\"\"\n" +
 	"\n" +
 	"WatchReply\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"\x1e\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"\xe0\x01\n" +
+	"\x05TxnOp\x12\x12\n" +
+	"\x04verb\x18\x01 \x01(\fR\x04verb\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x12\x14\n" +
+	"\x05flags\x18\x04 \x01(\x04R\x05flags\x12\x14\n" +
+	"\x05index\x18\x05 \x01(\x04R\x05index\x12\x18\n" +
+	"\asession\x18\x06 \x01(\fR\asession\x12(\n" +
+	"\x10expires_after_ns\x18\a \x01(\x03R\x0eexpiresAfterNs\x12+\n" +
+	"\x05fence\x18\b \x01(\v2\x15.chordplugin.v1.FenceR\x05fence\"\x89\x01\n" +
+	"\bTxnChunk\x125\n" +
+	"\aresults\x18\x01 \x03(\v2\x1b.chordplugin.v1.TxnOpResultR\aresults\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\x122\n" +
+	"\x06failed\x18\x03 \x03(\v2\x1a.chordplugin.v1.TxnOpErrorR\x06failed\"J\n" +
+	"\vTxnOpResult\x12\x0e\n" +
+	"\x02op\x18\x01 \x01(\rR\x02op\x12+\n" +
+	"\x05entry\x18\x02 \x01(\v2\x15.chordplugin.v1.EntryR\x05entry\"\\\n" +
+	"\n" +
+	"TxnOpError\x12\x0e\n" +
+	"\x02op\x18\x01 \x01(\rR\x02op\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\rR\x04code\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"+\n" +
+	"\fBeginRequest\x12\x1b\n" +
+	"\tread_only\x18\x01 \x01(\bR\breadOnly\".\n" +
+	"\n" +
+	"BeginReply\x12 \n" +
+	"\vtransaction\x18\x01 \x01(\x04R\vtransaction\"B\n" +
+	"\fTxGetRequest\x12 \n" +
+	"\vtransaction\x18\x01 \x01(\x04R\vtransaction\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"d\n" +
+	"\rTxListRequest\x12 \n" +
+	"\vtransaction\x18\x01 \x01(\x04R\vtransaction\x121\n" +
+	"\x05query\x18\x02 \x01(\v2\x1b.chordplugin.v1.ListRequestR\x05query\"^\n" +
+	"\fTxPutRequest\x12 \n" +
+	"\vtransaction\x18\x01 \x01(\x04R\vtransaction\x12,\n" +
+	"\x03put\x18\x02 \x01(\v2\x1a.chordplugin.v1.PutRequestR\x03put\"\f\n" +
+	"\n" +
+	"TxPutReply\"j\n" +
+	"\x0fTxDeleteRequest\x12 \n" +
+	"\vtransaction\x18\x01 \x01(\x04R\vtransaction\x125\n" +
+	"\x06delete\x18\x02 \x01(\v2\x1d.chordplugin.v1.DeleteRequestR\x06delete\"1\n" +
+	"\rCommitRequest\x12 \n" +
+	"\vtransaction\x18\x01 \x01(\x04R\vtransaction\"\r\n" +
+	"\vCommitReply\"3\n" +
+	"\x0fRollbackRequest\x12 \n" +
+	"\vtransaction\x18\x01 \x01(\x04R\vtransaction\"\x0f\n" +
+	"\rRollbackReply\"\x95\x01\n" +
+	"\x14CreateSessionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12\x15\n" +
+	"\x06ttl_ns\x18\x02 \x01(\x03R\x05ttlNs\x12\x1a\n" +
+	"\bbehavior\x18\x03 \x01(\fR\bbehavior\x12\"\n" +
+	"\rlock_delay_ns\x18\x04 \x01(\x03R\vlockDelayNs\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"%\n" +
+	"\x13RenewSessionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"'\n" +
+	"\x15DestroySessionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"\x15\n" +
+	"\x13DestroySessionReply\" \n" +
+	"\x0eSessionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"E\n" +
+	"\fSessionReply\x125\n" +
+	"\asession\x18\x01 \x01(\v2\x1b.chordplugin.v1.SessionInfoR\asession\"\xbf\x01\n" +
+	"\vSessionInfo\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x15\n" +
+	"\x06ttl_ns\x18\x03 \x01(\x03R\x05ttlNs\x12\x1a\n" +
+	"\bbehavior\x18\x04 \x01(\fR\bbehavior\x12\"\n" +
+	"\rlock_delay_ns\x18\x05 \x01(\x03R\vlockDelayNs\x12\x12\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\x12!\n" +
+	"\fcreate_index\x18\a \x01(\x04R\vcreateIndex\"\x11\n" +
+	"\x0fSessionsRequest\"\\\n" +
+	"\rSessionsChunk\x127\n" +
+	"\bsessions\x18\x01 \x03(\v2\x1b.chordplugin.v1.SessionInfoR\bsessions\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\";\n" +
+	"\fFenceRequest\x12+\n" +
+	"\x05fence\x18\x01 \x01(\v2\x15.chordplugin.v1.FenceR\x05fence\"\f\n" +
+	"\n" +
+	"FenceReply\"\x1e\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04json\x18\x01 \x01(\fR\x04json\"{\n" +
 	"\x05Error\x12\x12\n" +
@@ -1847,7 +3412,7 @@ const file_backend_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1a\n" +
 	"\banswered\x18\x04 \x01(\rR\banswered\x12\x16\n" +
-	"\x06owners\x18\x05 \x01(\rR\x06owners2\xf5\b\n" +
+	"\x06owners\x18\x05 \x01(\rR\x06owners2\xfa\x10\n" +
 	"\aBackend\x12M\n" +
 	"\tConfigure\x12 .chordplugin.v1.ConfigureRequest\x1a\x1e.chordplugin.v1.ConfigureReply\x12>\n" +
 	"\x04Info\x12\x1b.chordplugin.v1.InfoRequest\x1a\x19.chordplugin.v1.InfoReply\x12A\n" +
@@ -1865,7 +3430,21 @@ const file_backend_proto_rawDesc = "" +
 	"\x05Leave\x12\x1c.chordplugin.v1.LeaveRequest\x1a\x1a.chordplugin.v1.LeaveReply\x12A\n" +
 	"\x06Remove\x12\x1d.chordplugin.v1.RemoveRequest\x1a\x18.chordplugin.v1.Document\x12A\n" +
 	"\x06Verify\x12\x1d.chordplugin.v1.VerifyRequest\x1a\x18.chordplugin.v1.Document\x12A\n" +
-	"\x05Watch\x12\x1c.chordplugin.v1.WatchRequest\x1a\x1a.chordplugin.v1.WatchReplyB9Z7github.com/chord-plugin/chord-plugin/plugin/proto;protob\x06proto3"
+	"\x05Watch\x12\x1c.chordplugin.v1.WatchRequest\x1a\x1a.chordplugin.v1.WatchReply\x12:\n" +
+	"\x03Txn\x12\x15.chordplugin.v1.TxnOp\x1a\x18.chordplugin.v1.TxnChunk(\x010\x01\x12A\n" +
+	"\x05Begin\x12\x1c.chordplugin.v1.BeginRequest\x1a\x1a.chordplugin.v1.BeginReply\x12?\n" +
+	"\x05TxGet\x12\x1c.chordplugin.v1.TxGetRequest\x1a\x18.chordplugin.v1.GetReply\x12D\n" +
+	"\x06TxList\x12\x1d.chordplugin.v1.TxListRequest\x1a\x19.chordplugin.v1.ListChunk0\x01\x12A\n" +
+	"\x05TxPut\x12\x1c.chordplugin.v1.TxPutRequest\x1a\x1a.chordplugin.v1.TxPutReply\x12H\n" +
+	"\bTxDelete\x12\x1f.chordplugin.v1.TxDeleteRequest\x1a\x1b.chordplugin.v1.DeleteReply\x12D\n" +
+	"\x06Commit\x12\x1d.chordplugin.v1.CommitRequest\x1a\x1b.chordplugin.v1.CommitReply\x12J\n" +
+	"\bRollback\x12\x1f.chordplugin.v1.RollbackRequest\x1a\x1d.chordplugin.v1.RollbackReply\x12S\n" +
+	"\rCreateSession\x12$.chordplugin.v1.CreateSessionRequest\x1a\x1c.chordplugin.v1.SessionReply\x12Q\n" +
+	"\fRenewSession\x12#.chordplugin.v1.RenewSessionRequest\x1a\x1c.chordplugin.v1.SessionReply\x12\\\n" +
+	"\x0eDestroySession\x12%.chordplugin.v1.DestroySessionRequest\x1a#.chordplugin.v1.DestroySessionReply\x12G\n" +
+	"\aSession\x12\x1e.chordplugin.v1.SessionRequest\x1a\x1c.chordplugin.v1.SessionReply\x12L\n" +
+	"\bSessions\x12\x1f.chordplugin.v1.SessionsRequest\x1a\x1d.chordplugin.v1.SessionsChunk0\x01\x12A\n" +
+	"\x05Fence\x12\x1c.chordplugin.v1.FenceRequest\x1a\x1a.chordplugin.v1.FenceReplyB9Z7github.com/chord-plugin/chord-plugin/plugin/proto;protob\x06proto3"
 
 var (
 	file_backend_proto_rawDescOnce sync.Once
@@ -1879,89 +3458,156 @@ func file_backend_proto_rawDescGZIP() []byte {
 	return file_backend_proto_rawDescData
 }
 
-var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_backend_proto_goTypes = []any{
-	(*ConfigureRequest)(nil), // 0: chordplugin.v1.ConfigureRequest
-	(*ConfigureReply)(nil),   // 1: chordplugin.v1.ConfigureReply
-	(*InfoRequest)(nil),      // 2: chordplugin.v1.InfoRequest
-	(*InfoReply)(nil),        // 3: chordplugin.v1.InfoReply
-	(*Limits)(nil),           // 4: chordplugin.v1.Limits
-	(*CloseRequest)(nil),     // 5: chordplugin.v1.CloseRequest
-	(*CloseReply)(nil),       // 6: chordplugin.v1.CloseReply
-	(*Entry)(nil),            // 7: chordplugin.v1.Entry
-	(*GetRequest)(nil),       // 8: chordplugin.v1.GetRequest
-	(*GetReply)(nil),         // 9: chordplugin.v1.GetReply
-	(*PutRequest)(nil),       // 10: chordplugin.v1.PutRequest
-	(*PutReply)(nil),         // 11: chordplugin.v1.PutReply
-	(*DeleteRequest)(nil),    // 12: chordplugin.v1.DeleteRequest
-	(*DeleteReply)(nil),      // 13: chordplugin.v1.DeleteReply
-	(*PopRequest)(nil),       // 14: chordplugin.v1.PopRequest
-	(*PopItemRequest)(nil),   // 15: chordplugin.v1.PopItemRequest
-	(*PopReply)(nil),         // 16: chordplugin.v1.PopReply
-	(*ListRequest)(nil),      // 17: chordplugin.v1.ListRequest
-	(*ListChunk)(nil),        // 18: chordplugin.v1.ListChunk
-	(*ListItem)(nil),         // 19: chordplugin.v1.ListItem
-	(*StatusRequest)(nil),    // 20: chordplugin.v1.StatusRequest
-	(*MembersRequest)(nil),   // 21: chordplugin.v1.MembersRequest
-	(*RingRequest)(nil),      // 22: chordplugin.v1.RingRequest
-	(*LocateRequest)(nil),    // 23: chordplugin.v1.LocateRequest
-	(*LeaveRequest)(nil),     // 24: chordplugin.v1.LeaveRequest
-	(*LeaveReply)(nil),       // 25: chordplugin.v1.LeaveReply
-	(*RemoveRequest)(nil),    // 26: chordplugin.v1.RemoveRequest
-	(*VerifyRequest)(nil),    // 27: chordplugin.v1.VerifyRequest
-	(*WatchRequest)(nil),     // 28: chordplugin.v1.WatchRequest
-	(*WatchReply)(nil),       // 29: chordplugin.v1.WatchReply
-	(*Document)(nil),         // 30: chordplugin.v1.Document
-	(*Error)(nil),            // 31: chordplugin.v1.Error
-	nil,                      // 32: chordplugin.v1.ConfigureRequest.ConfigEntry
+	(*ConfigureRequest)(nil),      // 0: chordplugin.v1.ConfigureRequest
+	(*ConfigureReply)(nil),        // 1: chordplugin.v1.ConfigureReply
+	(*InfoRequest)(nil),           // 2: chordplugin.v1.InfoRequest
+	(*InfoReply)(nil),             // 3: chordplugin.v1.InfoReply
+	(*Limits)(nil),                // 4: chordplugin.v1.Limits
+	(*CloseRequest)(nil),          // 5: chordplugin.v1.CloseRequest
+	(*CloseReply)(nil),            // 6: chordplugin.v1.CloseReply
+	(*Entry)(nil),                 // 7: chordplugin.v1.Entry
+	(*Fence)(nil),                 // 8: chordplugin.v1.Fence
+	(*GetRequest)(nil),            // 9: chordplugin.v1.GetRequest
+	(*GetReply)(nil),              // 10: chordplugin.v1.GetReply
+	(*PutRequest)(nil),            // 11: chordplugin.v1.PutRequest
+	(*PutReply)(nil),              // 12: chordplugin.v1.PutReply
+	(*DeleteRequest)(nil),         // 13: chordplugin.v1.DeleteRequest
+	(*DeleteReply)(nil),           // 14: chordplugin.v1.DeleteReply
+	(*PopRequest)(nil),            // 15: chordplugin.v1.PopRequest
+	(*PopItemRequest)(nil),        // 16: chordplugin.v1.PopItemRequest
+	(*PopReply)(nil),              // 17: chordplugin.v1.PopReply
+	(*ListRequest)(nil),           // 18: chordplugin.v1.ListRequest
+	(*ListChunk)(nil),             // 19: chordplugin.v1.ListChunk
+	(*ListItem)(nil),              // 20: chordplugin.v1.ListItem
+	(*StatusRequest)(nil),         // 21: chordplugin.v1.StatusRequest
+	(*MembersRequest)(nil),        // 22: chordplugin.v1.MembersRequest
+	(*RingRequest)(nil),           // 23: chordplugin.v1.RingRequest
+	(*LocateRequest)(nil),         // 24: chordplugin.v1.LocateRequest
+	(*LeaveRequest)(nil),          // 25: chordplugin.v1.LeaveRequest
+	(*LeaveReply)(nil),            // 26: chordplugin.v1.LeaveReply
+	(*RemoveRequest)(nil),         // 27: chordplugin.v1.RemoveRequest
+	(*VerifyRequest)(nil),         // 28: chordplugin.v1.VerifyRequest
+	(*WatchRequest)(nil),          // 29: chordplugin.v1.WatchRequest
+	(*WatchReply)(nil),            // 30: chordplugin.v1.WatchReply
+	(*TxnOp)(nil),                 // 31: chordplugin.v1.TxnOp
+	(*TxnChunk)(nil),              // 32: chordplugin.v1.TxnChunk
+	(*TxnOpResult)(nil),           // 33: chordplugin.v1.TxnOpResult
+	(*TxnOpError)(nil),            // 34: chordplugin.v1.TxnOpError
+	(*BeginRequest)(nil),          // 35: chordplugin.v1.BeginRequest
+	(*BeginReply)(nil),            // 36: chordplugin.v1.BeginReply
+	(*TxGetRequest)(nil),          // 37: chordplugin.v1.TxGetRequest
+	(*TxListRequest)(nil),         // 38: chordplugin.v1.TxListRequest
+	(*TxPutRequest)(nil),          // 39: chordplugin.v1.TxPutRequest
+	(*TxPutReply)(nil),            // 40: chordplugin.v1.TxPutReply
+	(*TxDeleteRequest)(nil),       // 41: chordplugin.v1.TxDeleteRequest
+	(*CommitRequest)(nil),         // 42: chordplugin.v1.CommitRequest
+	(*CommitReply)(nil),           // 43: chordplugin.v1.CommitReply
+	(*RollbackRequest)(nil),       // 44: chordplugin.v1.RollbackRequest
+	(*RollbackReply)(nil),         // 45: chordplugin.v1.RollbackReply
+	(*CreateSessionRequest)(nil),  // 46: chordplugin.v1.CreateSessionRequest
+	(*RenewSessionRequest)(nil),   // 47: chordplugin.v1.RenewSessionRequest
+	(*DestroySessionRequest)(nil), // 48: chordplugin.v1.DestroySessionRequest
+	(*DestroySessionReply)(nil),   // 49: chordplugin.v1.DestroySessionReply
+	(*SessionRequest)(nil),        // 50: chordplugin.v1.SessionRequest
+	(*SessionReply)(nil),          // 51: chordplugin.v1.SessionReply
+	(*SessionInfo)(nil),           // 52: chordplugin.v1.SessionInfo
+	(*SessionsRequest)(nil),       // 53: chordplugin.v1.SessionsRequest
+	(*SessionsChunk)(nil),         // 54: chordplugin.v1.SessionsChunk
+	(*FenceRequest)(nil),          // 55: chordplugin.v1.FenceRequest
+	(*FenceReply)(nil),            // 56: chordplugin.v1.FenceReply
+	(*Document)(nil),              // 57: chordplugin.v1.Document
+	(*Error)(nil),                 // 58: chordplugin.v1.Error
+	nil,                           // 59: chordplugin.v1.ConfigureRequest.ConfigEntry
 }
 var file_backend_proto_depIdxs = []int32{
-	32, // 0: chordplugin.v1.ConfigureRequest.config:type_name -> chordplugin.v1.ConfigureRequest.ConfigEntry
+	59, // 0: chordplugin.v1.ConfigureRequest.config:type_name -> chordplugin.v1.ConfigureRequest.ConfigEntry
 	3,  // 1: chordplugin.v1.ConfigureReply.info:type_name -> chordplugin.v1.InfoReply
 	4,  // 2: chordplugin.v1.ConfigureReply.limits:type_name -> chordplugin.v1.Limits
 	7,  // 3: chordplugin.v1.GetReply.entry:type_name -> chordplugin.v1.Entry
-	7,  // 4: chordplugin.v1.PopReply.entry:type_name -> chordplugin.v1.Entry
-	19, // 5: chordplugin.v1.ListChunk.items:type_name -> chordplugin.v1.ListItem
-	7,  // 6: chordplugin.v1.ListItem.entry:type_name -> chordplugin.v1.Entry
-	0,  // 7: chordplugin.v1.Backend.Configure:input_type -> chordplugin.v1.ConfigureRequest
-	2,  // 8: chordplugin.v1.Backend.Info:input_type -> chordplugin.v1.InfoRequest
-	5,  // 9: chordplugin.v1.Backend.Close:input_type -> chordplugin.v1.CloseRequest
-	8,  // 10: chordplugin.v1.Backend.Get:input_type -> chordplugin.v1.GetRequest
-	10, // 11: chordplugin.v1.Backend.Put:input_type -> chordplugin.v1.PutRequest
-	12, // 12: chordplugin.v1.Backend.Delete:input_type -> chordplugin.v1.DeleteRequest
-	14, // 13: chordplugin.v1.Backend.Pop:input_type -> chordplugin.v1.PopRequest
-	15, // 14: chordplugin.v1.Backend.PopItem:input_type -> chordplugin.v1.PopItemRequest
-	17, // 15: chordplugin.v1.Backend.List:input_type -> chordplugin.v1.ListRequest
-	20, // 16: chordplugin.v1.Backend.Status:input_type -> chordplugin.v1.StatusRequest
-	21, // 17: chordplugin.v1.Backend.Members:input_type -> chordplugin.v1.MembersRequest
-	22, // 18: chordplugin.v1.Backend.Ring:input_type -> chordplugin.v1.RingRequest
-	23, // 19: chordplugin.v1.Backend.Locate:input_type -> chordplugin.v1.LocateRequest
-	24, // 20: chordplugin.v1.Backend.Leave:input_type -> chordplugin.v1.LeaveRequest
-	26, // 21: chordplugin.v1.Backend.Remove:input_type -> chordplugin.v1.RemoveRequest
-	27, // 22: chordplugin.v1.Backend.Verify:input_type -> chordplugin.v1.VerifyRequest
-	28, // 23: chordplugin.v1.Backend.Watch:input_type -> chordplugin.v1.WatchRequest
-	1,  // 24: chordplugin.v1.Backend.Configure:output_type -> chordplugin.v1.ConfigureReply
-	3,  // 25: chordplugin.v1.Backend.Info:output_type -> chordplugin.v1.InfoReply
-	6,  // 26: chordplugin.v1.Backend.Close:output_type -> chordplugin.v1.CloseReply
-	9,  // 27: chordplugin.v1.Backend.Get:output_type -> chordplugin.v1.GetReply
-	11, // 28: chordplugin.v1.Backend.Put:output_type -> chordplugin.v1.PutReply
-	13, // 29: chordplugin.v1.Backend.Delete:output_type -> chordplugin.v1.DeleteReply
-	16, // 30: chordplugin.v1.Backend.Pop:output_type -> chordplugin.v1.PopReply
-	16, // 31: chordplugin.v1.Backend.PopItem:output_type -> chordplugin.v1.PopReply
-	18, // 32: chordplugin.v1.Backend.List:output_type -> chordplugin.v1.ListChunk
-	30, // 33: chordplugin.v1.Backend.Status:output_type -> chordplugin.v1.Document
-	30, // 34: chordplugin.v1.Backend.Members:output_type -> chordplugin.v1.Document
-	30, // 35: chordplugin.v1.Backend.Ring:output_type -> chordplugin.v1.Document
-	30, // 36: chordplugin.v1.Backend.Locate:output_type -> chordplugin.v1.Document
-	25, // 37: chordplugin.v1.Backend.Leave:output_type -> chordplugin.v1.LeaveReply
-	30, // 38: chordplugin.v1.Backend.Remove:output_type -> chordplugin.v1.Document
-	30, // 39: chordplugin.v1.Backend.Verify:output_type -> chordplugin.v1.Document
-	29, // 40: chordplugin.v1.Backend.Watch:output_type -> chordplugin.v1.WatchReply
-	24, // [24:41] is the sub-list for method output_type
-	7,  // [7:24] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	8,  // 4: chordplugin.v1.PutRequest.fence:type_name -> chordplugin.v1.Fence
+	8,  // 5: chordplugin.v1.DeleteRequest.fence:type_name -> chordplugin.v1.Fence
+	7,  // 6: chordplugin.v1.PopReply.entry:type_name -> chordplugin.v1.Entry
+	20, // 7: chordplugin.v1.ListChunk.items:type_name -> chordplugin.v1.ListItem
+	7,  // 8: chordplugin.v1.ListItem.entry:type_name -> chordplugin.v1.Entry
+	8,  // 9: chordplugin.v1.TxnOp.fence:type_name -> chordplugin.v1.Fence
+	33, // 10: chordplugin.v1.TxnChunk.results:type_name -> chordplugin.v1.TxnOpResult
+	34, // 11: chordplugin.v1.TxnChunk.failed:type_name -> chordplugin.v1.TxnOpError
+	7,  // 12: chordplugin.v1.TxnOpResult.entry:type_name -> chordplugin.v1.Entry
+	18, // 13: chordplugin.v1.TxListRequest.query:type_name -> chordplugin.v1.ListRequest
+	11, // 14: chordplugin.v1.TxPutRequest.put:type_name -> chordplugin.v1.PutRequest
+	13, // 15: chordplugin.v1.TxDeleteRequest.delete:type_name -> chordplugin.v1.DeleteRequest
+	52, // 16: chordplugin.v1.SessionReply.session:type_name -> chordplugin.v1.SessionInfo
+	52, // 17: chordplugin.v1.SessionsChunk.sessions:type_name -> chordplugin.v1.SessionInfo
+	8,  // 18: chordplugin.v1.FenceRequest.fence:type_name -> chordplugin.v1.Fence
+	0,  // 19: chordplugin.v1.Backend.Configure:input_type -> chordplugin.v1.ConfigureRequest
+	2,  // 20: chordplugin.v1.Backend.Info:input_type -> chordplugin.v1.InfoRequest
+	5,  // 21: chordplugin.v1.Backend.Close:input_type -> chordplugin.v1.CloseRequest
+	9,  // 22: chordplugin.v1.Backend.Get:input_type -> chordplugin.v1.GetRequest
+	11, // 23: chordplugin.v1.Backend.Put:input_type -> chordplugin.v1.PutRequest
+	13, // 24: chordplugin.v1.Backend.Delete:input_type -> chordplugin.v1.DeleteRequest
+	15, // 25: chordplugin.v1.Backend.Pop:input_type -> chordplugin.v1.PopRequest
+	16, // 26: chordplugin.v1.Backend.PopItem:input_type -> chordplugin.v1.PopItemRequest
+	18, // 27: chordplugin.v1.Backend.List:input_type -> chordplugin.v1.ListRequest
+	21, // 28: chordplugin.v1.Backend.Status:input_type -> chordplugin.v1.StatusRequest
+	22, // 29: chordplugin.v1.Backend.Members:input_type -> chordplugin.v1.MembersRequest
+	23, // 30: chordplugin.v1.Backend.Ring:input_type -> chordplugin.v1.RingRequest
+	24, // 31: chordplugin.v1.Backend.Locate:input_type -> chordplugin.v1.LocateRequest
+	25, // 32: chordplugin.v1.Backend.Leave:input_type -> chordplugin.v1.LeaveRequest
+	27, // 33: chordplugin.v1.Backend.Remove:input_type -> chordplugin.v1.RemoveRequest
+	28, // 34: chordplugin.v1.Backend.Verify:input_type -> chordplugin.v1.VerifyRequest
+	29, // 35: chordplugin.v1.Backend.Watch:input_type -> chordplugin.v1.WatchRequest
+	31, // 36: chordplugin.v1.Backend.Txn:input_type -> chordplugin.v1.TxnOp
+	35, // 37: chordplugin.v1.Backend.Begin:input_type -> chordplugin.v1.BeginRequest
+	37, // 38: chordplugin.v1.Backend.TxGet:input_type -> chordplugin.v1.TxGetRequest
+	38, // 39: chordplugin.v1.Backend.TxList:input_type -> chordplugin.v1.TxListRequest
+	39, // 40: chordplugin.v1.Backend.TxPut:input_type -> chordplugin.v1.TxPutRequest
+	41, // 41: chordplugin.v1.Backend.TxDelete:input_type -> chordplugin.v1.TxDeleteRequest
+	42, // 42: chordplugin.v1.Backend.Commit:input_type -> chordplugin.v1.CommitRequest
+	44, // 43: chordplugin.v1.Backend.Rollback:input_type -> chordplugin.v1.RollbackRequest
+	46, // 44: chordplugin.v1.Backend.CreateSession:input_type -> chordplugin.v1.CreateSessionRequest
+	47, // 45: chordplugin.v1.Backend.RenewSession:input_type -> chordplugin.v1.RenewSessionRequest
+	48, // 46: chordplugin.v1.Backend.DestroySession:input_type -> chordplugin.v1.DestroySessionRequest
+	50, // 47: chordplugin.v1.Backend.Session:input_type -> chordplugin.v1.SessionRequest
+	53, // 48: chordplugin.v1.Backend.Sessions:input_type -> chordplugin.v1.SessionsRequest
+	55, // 49: chordplugin.v1.Backend.Fence:input_type -> chordplugin.v1.FenceRequest
+	1,  // 50: chordplugin.v1.Backend.Configure:output_type -> chordplugin.v1.ConfigureReply
+	3,  // 51: chordplugin.v1.Backend.Info:output_type -> chordplugin.v1.InfoReply
+	6,  // 52: chordplugin.v1.Backend.Close:output_type -> chordplugin.v1.CloseReply
+	10, // 53: chordplugin.v1.Backend.Get:output_type -> chordplugin.v1.GetReply
+	12, // 54: chordplugin.v1.Backend.Put:output_type -> chordplugin.v1.PutReply
+	14, // 55: chordplugin.v1.Backend.Delete:output_type -> chordplugin.v1.DeleteReply
+	17, // 56: chordplugin.v1.Backend.Pop:output_type -> chordplugin.v1.PopReply
+	17, // 57: chordplugin.v1.Backend.PopItem:output_type -> chordplugin.v1.PopReply
+	19, // 58: chordplugin.v1.Backend.List:output_type -> chordplugin.v1.ListChunk
+	57, // 59: chordplugin.v1.Backend.Status:output_type -> chordplugin.v1.Document
+	57, // 60: chordplugin.v1.Backend.Members:output_type -> chordplugin.v1.Document
+	57, // 61: chordplugin.v1.Backend.Ring:output_type -> chordplugin.v1.Document
+	57, // 62: chordplugin.v1.Backend.Locate:output_type -> chordplugin.v1.Document
+	26, // 63: chordplugin.v1.Backend.Leave:output_type -> chordplugin.v1.LeaveReply
+	57, // 64: chordplugin.v1.Backend.Remove:output_type -> chordplugin.v1.Document
+	57, // 65: chordplugin.v1.Backend.Verify:output_type -> chordplugin.v1.Document
+	30, // 66: chordplugin.v1.Backend.Watch:output_type -> chordplugin.v1.WatchReply
+	32, // 67: chordplugin.v1.Backend.Txn:output_type -> chordplugin.v1.TxnChunk
+	36, // 68: chordplugin.v1.Backend.Begin:output_type -> chordplugin.v1.BeginReply
+	10, // 69: chordplugin.v1.Backend.TxGet:output_type -> chordplugin.v1.GetReply
+	19, // 70: chordplugin.v1.Backend.TxList:output_type -> chordplugin.v1.ListChunk
+	40, // 71: chordplugin.v1.Backend.TxPut:output_type -> chordplugin.v1.TxPutReply
+	14, // 72: chordplugin.v1.Backend.TxDelete:output_type -> chordplugin.v1.DeleteReply
+	43, // 73: chordplugin.v1.Backend.Commit:output_type -> chordplugin.v1.CommitReply
+	45, // 74: chordplugin.v1.Backend.Rollback:output_type -> chordplugin.v1.RollbackReply
+	51, // 75: chordplugin.v1.Backend.CreateSession:output_type -> chordplugin.v1.SessionReply
+	51, // 76: chordplugin.v1.Backend.RenewSession:output_type -> chordplugin.v1.SessionReply
+	49, // 77: chordplugin.v1.Backend.DestroySession:output_type -> chordplugin.v1.DestroySessionReply
+	51, // 78: chordplugin.v1.Backend.Session:output_type -> chordplugin.v1.SessionReply
+	54, // 79: chordplugin.v1.Backend.Sessions:output_type -> chordplugin.v1.SessionsChunk
+	56, // 80: chordplugin.v1.Backend.Fence:output_type -> chordplugin.v1.FenceReply
+	50, // [50:81] is the sub-list for method output_type
+	19, // [19:50] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_backend_proto_init() }
@@ -1969,15 +3615,16 @@ func file_backend_proto_init() {
 	if File_backend_proto != nil {
 		return
 	}
-	file_backend_proto_msgTypes[10].OneofWrappers = []any{}
-	file_backend_proto_msgTypes[12].OneofWrappers = []any{}
+	file_backend_proto_msgTypes[7].OneofWrappers = []any{}
+	file_backend_proto_msgTypes[11].OneofWrappers = []any{}
+	file_backend_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backend_proto_rawDesc), len(file_backend_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -15,7 +15,9 @@
 // that one that is not UTF-8 reaches the backend and is refused there by name.
 //
 // Sizes. Both sides send and accept messages of up to 64 MiB. A value has to fit
-// one message; a listing does not, it comes in chunks.
+// one message; a listing, a transaction and its results do not, they come in parts.
+//
+// Durations are in nanoseconds, so that none is rounded on its way.
 //
 // Errors. A call that fails ends with a gRPC status that has one detail, an
 // Error of this file. Its code is what counts; the status code beside it is for
@@ -30,6 +32,19 @@
 // later (chord-plugin: 250 ms). The plugin ends the call by whichever comes
 // first. Without either, a call may take as long as it takes. When the host
 // cancels a call, the plugin's context of that call is cancelled.
+//
+// Interactive transactions. Begin gives a number, which the other calls name. The
+// state is kept by the plugin: at most 512 transactions at a time, after which
+// Begin answers NotReady. One that no call has used for a minute is rolled back,
+// and so are all when the backend is closed; no lock is held by any, so that
+// nobody waits for one that was left behind. A call with the number of a
+// transaction that is over answers TxnDone. Calls of one transaction are carried
+// out one after the other by the backend. A host that got no answer to a TxPut or
+// TxDelete does not know whether that is part of the transaction, and must roll it
+// back.
+//
+// Locks do not travel. A host builds them of Txn, Watch and the calls of sessions,
+// since only its own clock can tell when it has lost one.
 //
 // Changes. Fields and codes are only ever added. What cannot be added is a new
 // protocol version, with a package of its own (chordplugin.v2).
@@ -55,23 +70,37 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Backend_Configure_FullMethodName = "/chordplugin.v1.Backend/Configure"
-	Backend_Info_FullMethodName      = "/chordplugin.v1.Backend/Info"
-	Backend_Close_FullMethodName     = "/chordplugin.v1.Backend/Close"
-	Backend_Get_FullMethodName       = "/chordplugin.v1.Backend/Get"
-	Backend_Put_FullMethodName       = "/chordplugin.v1.Backend/Put"
-	Backend_Delete_FullMethodName    = "/chordplugin.v1.Backend/Delete"
-	Backend_Pop_FullMethodName       = "/chordplugin.v1.Backend/Pop"
-	Backend_PopItem_FullMethodName   = "/chordplugin.v1.Backend/PopItem"
-	Backend_List_FullMethodName      = "/chordplugin.v1.Backend/List"
-	Backend_Status_FullMethodName    = "/chordplugin.v1.Backend/Status"
-	Backend_Members_FullMethodName   = "/chordplugin.v1.Backend/Members"
-	Backend_Ring_FullMethodName      = "/chordplugin.v1.Backend/Ring"
-	Backend_Locate_FullMethodName    = "/chordplugin.v1.Backend/Locate"
-	Backend_Leave_FullMethodName     = "/chordplugin.v1.Backend/Leave"
-	Backend_Remove_FullMethodName    = "/chordplugin.v1.Backend/Remove"
-	Backend_Verify_FullMethodName    = "/chordplugin.v1.Backend/Verify"
-	Backend_Watch_FullMethodName     = "/chordplugin.v1.Backend/Watch"
+	Backend_Configure_FullMethodName      = "/chordplugin.v1.Backend/Configure"
+	Backend_Info_FullMethodName           = "/chordplugin.v1.Backend/Info"
+	Backend_Close_FullMethodName          = "/chordplugin.v1.Backend/Close"
+	Backend_Get_FullMethodName            = "/chordplugin.v1.Backend/Get"
+	Backend_Put_FullMethodName            = "/chordplugin.v1.Backend/Put"
+	Backend_Delete_FullMethodName         = "/chordplugin.v1.Backend/Delete"
+	Backend_Pop_FullMethodName            = "/chordplugin.v1.Backend/Pop"
+	Backend_PopItem_FullMethodName        = "/chordplugin.v1.Backend/PopItem"
+	Backend_List_FullMethodName           = "/chordplugin.v1.Backend/List"
+	Backend_Status_FullMethodName         = "/chordplugin.v1.Backend/Status"
+	Backend_Members_FullMethodName        = "/chordplugin.v1.Backend/Members"
+	Backend_Ring_FullMethodName           = "/chordplugin.v1.Backend/Ring"
+	Backend_Locate_FullMethodName         = "/chordplugin.v1.Backend/Locate"
+	Backend_Leave_FullMethodName          = "/chordplugin.v1.Backend/Leave"
+	Backend_Remove_FullMethodName         = "/chordplugin.v1.Backend/Remove"
+	Backend_Verify_FullMethodName         = "/chordplugin.v1.Backend/Verify"
+	Backend_Watch_FullMethodName          = "/chordplugin.v1.Backend/Watch"
+	Backend_Txn_FullMethodName            = "/chordplugin.v1.Backend/Txn"
+	Backend_Begin_FullMethodName          = "/chordplugin.v1.Backend/Begin"
+	Backend_TxGet_FullMethodName          = "/chordplugin.v1.Backend/TxGet"
+	Backend_TxList_FullMethodName         = "/chordplugin.v1.Backend/TxList"
+	Backend_TxPut_FullMethodName          = "/chordplugin.v1.Backend/TxPut"
+	Backend_TxDelete_FullMethodName       = "/chordplugin.v1.Backend/TxDelete"
+	Backend_Commit_FullMethodName         = "/chordplugin.v1.Backend/Commit"
+	Backend_Rollback_FullMethodName       = "/chordplugin.v1.Backend/Rollback"
+	Backend_CreateSession_FullMethodName  = "/chordplugin.v1.Backend/CreateSession"
+	Backend_RenewSession_FullMethodName   = "/chordplugin.v1.Backend/RenewSession"
+	Backend_DestroySession_FullMethodName = "/chordplugin.v1.Backend/DestroySession"
+	Backend_Session_FullMethodName        = "/chordplugin.v1.Backend/Session"
+	Backend_Sessions_FullMethodName       = "/chordplugin.v1.Backend/Sessions"
+	Backend_Fence_FullMethodName          = "/chordplugin.v1.Backend/Fence"
 )
 
 // BackendClient is the client API for Backend service.
@@ -137,6 +166,39 @@ type BackendClient interface {
 	// answered by a plugin whose Info names the capability "watch"; another one
 	// answers Invalid, or UNIMPLEMENTED where it does not know the call.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (*WatchReply, error)
+	// What follows is answered by a plugin whose Info has the bit of it in contract;
+	// another one answers Invalid, or UNIMPLEMENTED where it does not know the call.
+	// The meaning of each call is that of the method of the same name in
+	// github.com/chord-plugin/chord-plugin/backend.
+	//
+	// Txn carries out operations in one step, all or none. The host sends one after
+	// the other and half-closes; nothing happens before that. More than 128 end the
+	// call with TooLarge. When operations fail, the chunks say which, and the status
+	// has the error of the first. The last chunk of a transaction that happened, and
+	// only that one, has last set; a stream that ends without it is no result.
+	Txn(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TxnOp, TxnChunk], error)
+	// Begin starts an interactive transaction.
+	Begin(ctx context.Context, in *BeginRequest, opts ...grpc.CallOption) (*BeginReply, error)
+	// TxGet, TxList, TxPut and TxDelete are the calls in it. A condition is Invalid.
+	TxGet(ctx context.Context, in *TxGetRequest, opts ...grpc.CallOption) (*GetReply, error)
+	TxList(ctx context.Context, in *TxListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListChunk], error)
+	TxPut(ctx context.Context, in *TxPutRequest, opts ...grpc.CallOption) (*TxPutReply, error)
+	TxDelete(ctx context.Context, in *TxDeleteRequest, opts ...grpc.CallOption) (*DeleteReply, error)
+	// Commit and Rollback end it, whatever they answer.
+	Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitReply, error)
+	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackReply, error)
+	// CreateSession begins a session, RenewSession makes it live for its TTL from
+	// then on, DestroySession ends it.
+	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*SessionReply, error)
+	RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*SessionReply, error)
+	DestroySession(ctx context.Context, in *DestroySessionRequest, opts ...grpc.CallOption) (*DestroySessionReply, error)
+	// Session returns a live session, Sessions all, sorted by ID and cut into chunks
+	// like those of List.
+	Session(ctx context.Context, in *SessionRequest, opts ...grpc.CallOption) (*SessionReply, error)
+	Sessions(ctx context.Context, in *SessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SessionsChunk], error)
+	// Fence makes every later write fail with Fenced that carries an older token of
+	// the same lock.
+	Fence(ctx context.Context, in *FenceRequest, opts ...grpc.CallOption) (*FenceReply, error)
 }
 
 type backendClient struct {
@@ -326,6 +388,167 @@ func (c *backendClient) Watch(ctx context.Context, in *WatchRequest, opts ...grp
 	return out, nil
 }
 
+func (c *backendClient) Txn(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TxnOp, TxnChunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Backend_ServiceDesc.Streams[1], Backend_Txn_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TxnOp, TxnChunk]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Backend_TxnClient = grpc.BidiStreamingClient[TxnOp, TxnChunk]
+
+func (c *backendClient) Begin(ctx context.Context, in *BeginRequest, opts ...grpc.CallOption) (*BeginReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginReply)
+	err := c.cc.Invoke(ctx, Backend_Begin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) TxGet(ctx context.Context, in *TxGetRequest, opts ...grpc.CallOption) (*GetReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetReply)
+	err := c.cc.Invoke(ctx, Backend_TxGet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) TxList(ctx context.Context, in *TxListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListChunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Backend_ServiceDesc.Streams[2], Backend_TxList_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TxListRequest, ListChunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Backend_TxListClient = grpc.ServerStreamingClient[ListChunk]
+
+func (c *backendClient) TxPut(ctx context.Context, in *TxPutRequest, opts ...grpc.CallOption) (*TxPutReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TxPutReply)
+	err := c.cc.Invoke(ctx, Backend_TxPut_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) TxDelete(ctx context.Context, in *TxDeleteRequest, opts ...grpc.CallOption) (*DeleteReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteReply)
+	err := c.cc.Invoke(ctx, Backend_TxDelete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CommitReply)
+	err := c.cc.Invoke(ctx, Backend_Commit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackReply)
+	err := c.cc.Invoke(ctx, Backend_Rollback_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*SessionReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SessionReply)
+	err := c.cc.Invoke(ctx, Backend_CreateSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*SessionReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SessionReply)
+	err := c.cc.Invoke(ctx, Backend_RenewSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) DestroySession(ctx context.Context, in *DestroySessionRequest, opts ...grpc.CallOption) (*DestroySessionReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DestroySessionReply)
+	err := c.cc.Invoke(ctx, Backend_DestroySession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) Session(ctx context.Context, in *SessionRequest, opts ...grpc.CallOption) (*SessionReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SessionReply)
+	err := c.cc.Invoke(ctx, Backend_Session_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backendClient) Sessions(ctx context.Context, in *SessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SessionsChunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Backend_ServiceDesc.Streams[3], Backend_Sessions_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SessionsRequest, SessionsChunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Backend_SessionsClient = grpc.ServerStreamingClient[SessionsChunk]
+
+func (c *backendClient) Fence(ctx context.Context, in *FenceRequest, opts ...grpc.CallOption) (*FenceReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FenceReply)
+	err := c.cc.Invoke(ctx, Backend_Fence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BackendServer is the server API for Backend service.
 // All implementations must embed UnimplementedBackendServer
 // for forward compatibility.
@@ -389,6 +612,39 @@ type BackendServer interface {
 	// answered by a plugin whose Info names the capability "watch"; another one
 	// answers Invalid, or UNIMPLEMENTED where it does not know the call.
 	Watch(context.Context, *WatchRequest) (*WatchReply, error)
+	// What follows is answered by a plugin whose Info has the bit of it in contract;
+	// another one answers Invalid, or UNIMPLEMENTED where it does not know the call.
+	// The meaning of each call is that of the method of the same name in
+	// github.com/chord-plugin/chord-plugin/backend.
+	//
+	// Txn carries out operations in one step, all or none. The host sends one after
+	// the other and half-closes; nothing happens before that. More than 128 end the
+	// call with TooLarge. When operations fail, the chunks say which, and the status
+	// has the error of the first. The last chunk of a transaction that happened, and
+	// only that one, has last set; a stream that ends without it is no result.
+	Txn(grpc.BidiStreamingServer[TxnOp, TxnChunk]) error
+	// Begin starts an interactive transaction.
+	Begin(context.Context, *BeginRequest) (*BeginReply, error)
+	// TxGet, TxList, TxPut and TxDelete are the calls in it. A condition is Invalid.
+	TxGet(context.Context, *TxGetRequest) (*GetReply, error)
+	TxList(*TxListRequest, grpc.ServerStreamingServer[ListChunk]) error
+	TxPut(context.Context, *TxPutRequest) (*TxPutReply, error)
+	TxDelete(context.Context, *TxDeleteRequest) (*DeleteReply, error)
+	// Commit and Rollback end it, whatever they answer.
+	Commit(context.Context, *CommitRequest) (*CommitReply, error)
+	Rollback(context.Context, *RollbackRequest) (*RollbackReply, error)
+	// CreateSession begins a session, RenewSession makes it live for its TTL from
+	// then on, DestroySession ends it.
+	CreateSession(context.Context, *CreateSessionRequest) (*SessionReply, error)
+	RenewSession(context.Context, *RenewSessionRequest) (*SessionReply, error)
+	DestroySession(context.Context, *DestroySessionRequest) (*DestroySessionReply, error)
+	// Session returns a live session, Sessions all, sorted by ID and cut into chunks
+	// like those of List.
+	Session(context.Context, *SessionRequest) (*SessionReply, error)
+	Sessions(*SessionsRequest, grpc.ServerStreamingServer[SessionsChunk]) error
+	// Fence makes every later write fail with Fenced that carries an older token of
+	// the same lock.
+	Fence(context.Context, *FenceRequest) (*FenceReply, error)
 	mustEmbedUnimplementedBackendServer()
 }
 
@@ -449,6 +705,48 @@ func (UnimplementedBackendServer) Verify(context.Context, *VerifyRequest) (*Docu
 }
 func (UnimplementedBackendServer) Watch(context.Context, *WatchRequest) (*WatchReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedBackendServer) Txn(grpc.BidiStreamingServer[TxnOp, TxnChunk]) error {
+	return status.Error(codes.Unimplemented, "method Txn not implemented")
+}
+func (UnimplementedBackendServer) Begin(context.Context, *BeginRequest) (*BeginReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Begin not implemented")
+}
+func (UnimplementedBackendServer) TxGet(context.Context, *TxGetRequest) (*GetReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method TxGet not implemented")
+}
+func (UnimplementedBackendServer) TxList(*TxListRequest, grpc.ServerStreamingServer[ListChunk]) error {
+	return status.Error(codes.Unimplemented, "method TxList not implemented")
+}
+func (UnimplementedBackendServer) TxPut(context.Context, *TxPutRequest) (*TxPutReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method TxPut not implemented")
+}
+func (UnimplementedBackendServer) TxDelete(context.Context, *TxDeleteRequest) (*DeleteReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method TxDelete not implemented")
+}
+func (UnimplementedBackendServer) Commit(context.Context, *CommitRequest) (*CommitReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Commit not implemented")
+}
+func (UnimplementedBackendServer) Rollback(context.Context, *RollbackRequest) (*RollbackReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
+}
+func (UnimplementedBackendServer) CreateSession(context.Context, *CreateSessionRequest) (*SessionReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateSession not implemented")
+}
+func (UnimplementedBackendServer) RenewSession(context.Context, *RenewSessionRequest) (*SessionReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewSession not implemented")
+}
+func (UnimplementedBackendServer) DestroySession(context.Context, *DestroySessionRequest) (*DestroySessionReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method DestroySession not implemented")
+}
+func (UnimplementedBackendServer) Session(context.Context, *SessionRequest) (*SessionReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Session not implemented")
+}
+func (UnimplementedBackendServer) Sessions(*SessionsRequest, grpc.ServerStreamingServer[SessionsChunk]) error {
+	return status.Error(codes.Unimplemented, "method Sessions not implemented")
+}
+func (UnimplementedBackendServer) Fence(context.Context, *FenceRequest) (*FenceReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Fence not implemented")
 }
 func (UnimplementedBackendServer) mustEmbedUnimplementedBackendServer() {}
 func (UnimplementedBackendServer) testEmbeddedByValue()                 {}
@@ -770,6 +1068,233 @@ func _Backend_Watch_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Backend_Txn_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(BackendServer).Txn(&grpc.GenericServerStream[TxnOp, TxnChunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Backend_TxnServer = grpc.BidiStreamingServer[TxnOp, TxnChunk]
+
+func _Backend_Begin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Begin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Begin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Begin(ctx, req.(*BeginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_TxGet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TxGetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).TxGet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_TxGet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).TxGet(ctx, req.(*TxGetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_TxList_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(TxListRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BackendServer).TxList(m, &grpc.GenericServerStream[TxListRequest, ListChunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Backend_TxListServer = grpc.ServerStreamingServer[ListChunk]
+
+func _Backend_TxPut_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TxPutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).TxPut(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_TxPut_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).TxPut(ctx, req.(*TxPutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_TxDelete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TxDeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).TxDelete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_TxDelete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).TxDelete(ctx, req.(*TxDeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_Commit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CommitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Commit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Commit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Commit(ctx, req.(*CommitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_Rollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Rollback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Rollback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Rollback(ctx, req.(*RollbackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_CreateSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).CreateSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_CreateSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).CreateSession(ctx, req.(*CreateSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_RenewSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).RenewSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_RenewSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).RenewSession(ctx, req.(*RenewSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_DestroySession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DestroySessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).DestroySession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_DestroySession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).DestroySession(ctx, req.(*DestroySessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_Session_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Session(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Session_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Session(ctx, req.(*SessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Backend_Sessions_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SessionsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BackendServer).Sessions(m, &grpc.GenericServerStream[SessionsRequest, SessionsChunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Backend_SessionsServer = grpc.ServerStreamingServer[SessionsChunk]
+
+func _Backend_Fence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackendServer).Fence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Backend_Fence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackendServer).Fence(ctx, req.(*FenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Backend_ServiceDesc is the grpc.ServiceDesc for Backend service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -841,11 +1366,71 @@ var Backend_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Watch",
 			Handler:    _Backend_Watch_Handler,
 		},
+		{
+			MethodName: "Begin",
+			Handler:    _Backend_Begin_Handler,
+		},
+		{
+			MethodName: "TxGet",
+			Handler:    _Backend_TxGet_Handler,
+		},
+		{
+			MethodName: "TxPut",
+			Handler:    _Backend_TxPut_Handler,
+		},
+		{
+			MethodName: "TxDelete",
+			Handler:    _Backend_TxDelete_Handler,
+		},
+		{
+			MethodName: "Commit",
+			Handler:    _Backend_Commit_Handler,
+		},
+		{
+			MethodName: "Rollback",
+			Handler:    _Backend_Rollback_Handler,
+		},
+		{
+			MethodName: "CreateSession",
+			Handler:    _Backend_CreateSession_Handler,
+		},
+		{
+			MethodName: "RenewSession",
+			Handler:    _Backend_RenewSession_Handler,
+		},
+		{
+			MethodName: "DestroySession",
+			Handler:    _Backend_DestroySession_Handler,
+		},
+		{
+			MethodName: "Session",
+			Handler:    _Backend_Session_Handler,
+		},
+		{
+			MethodName: "Fence",
+			Handler:    _Backend_Fence_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "List",
 			Handler:       _Backend_List_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Txn",
+			Handler:       _Backend_Txn_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "TxList",
+			Handler:       _Backend_TxList_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Sessions",
+			Handler:       _Backend_Sessions_Handler,
 			ServerStreams: true,
 		},
 	},

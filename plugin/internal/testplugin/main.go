@@ -44,7 +44,8 @@ var linger atomic.Bool
 // "wait" or "exit"; "close", which makes closing "fail" or "wait"; "stop", what
 // is done before closing: "pass" passes at once, "fail" fails, "wait" waits until
 // the context ends, "deaf" longer; "stop_timeout", how long that may take;
-// "stopped_file", a file in which that is noted.
+// "stopped_file", a file in which that is noted; "rolled_back_file", a file in which
+// each rollback of a transaction is noted.
 func open(ctx context.Context, config map[string]string) (backend.Backend, backend.Admin, error) {
 	limits := backend.DefaultLimits()
 	m := &misbehaving{config: config, ended: make(chan struct{})}
@@ -64,7 +65,7 @@ func open(ctx context.Context, config map[string]string) (backend.Backend, backe
 				return nil, nil, backend.Errorf(backend.Invalid, "", "stop_timeout is %q and must be a duration", value)
 			}
 			m.stopTimeout = d
-		case "closed_file", "admin", "blind", "open", "close", "stop", "stopped_file":
+		case "closed_file", "admin", "blind", "open", "close", "stop", "stopped_file", "rolled_back_file":
 		default:
 			return nil, nil, backend.Errorf(backend.Invalid, "", "there is no setting %q", name)
 		}
@@ -127,6 +128,62 @@ func (m *misbehaving) Put(ctx context.Context, key string, value []byte, opts ba
 	return m.Store.Put(ctx, key, value, opts)
 }
 
+// Txn misbehaves as the keys of its operations say.
+func (m *misbehaving) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
+	var failed []backend.OpError
+	for i, op := range ops {
+		err := m.misbehave(ctx, op.Key, backend.UnknownOutcome)
+		var e *backend.Error
+		if errors.As(err, &e) {
+			failed = append(failed, backend.OpError{Op: i, Code: e.Code, Key: e.Key, Message: e.Message})
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	if len(failed) > 0 {
+		return nil, backend.OpsError(failed)
+	}
+	return m.Store.Txn(ctx, ops)
+}
+
+// Begin starts a transaction that misbehaves when it is committed, as the keys say
+// that it wrote.
+func (m *misbehaving) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
+	tx, err := m.Store.Begin(ctx, opts)
+	return &misbehavingTx{Tx: tx, m: m}, err
+}
+
+type misbehavingTx struct {
+	backend.Tx
+	m *misbehaving
+
+	mu    sync.Mutex
+	wrote []string
+}
+
+func (t *misbehavingTx) Put(ctx context.Context, key string, value []byte, opts backend.PutOptions) error {
+	t.mu.Lock()
+	t.wrote = append(t.wrote, key)
+	t.mu.Unlock()
+	return t.Tx.Put(ctx, key, value, opts)
+}
+
+func (t *misbehavingTx) Commit(ctx context.Context) error {
+	t.mu.Lock()
+	wrote := t.wrote
+	t.mu.Unlock()
+	for _, key := range wrote {
+		if err := t.m.misbehave(ctx, key, backend.UnknownOutcome); err != nil {
+			return err
+		}
+	}
+	return t.Tx.Commit(ctx)
+}
+
+func (t *misbehavingTx) Rollback(ctx context.Context) error {
+	return errors.Join(t.m.note("rolled_back_file", "rolled back\n"), t.Tx.Rollback(ctx))
+}
+
 // misbehave does what a key's name says: "error/N" fails with code N, "plain"
 // with an error that is not of the contract, "crash" ends the process, "hang"
 // waits for the context, "deaf" waits for the end of the backend.
@@ -162,7 +219,7 @@ func (m *misbehaving) misbehave(ctx context.Context, key string, late backend.Co
 func (m *misbehaving) StopTimeout() time.Duration { return m.stopTimeout }
 
 func (m *misbehaving) Stop(ctx context.Context) error {
-	if err := m.note("stopping\n"); err != nil {
+	if err := m.note("stopped_file", "stopping\n"); err != nil {
 		return err
 	}
 	switch m.config["stop"] {
@@ -170,19 +227,19 @@ func (m *misbehaving) Stop(ctx context.Context) error {
 		return backend.Errorf(backend.NoQuorum, "", "too few members are here")
 	case "wait":
 		<-ctx.Done()
-		if err := m.note(ctx.Err().Error() + "\n"); err != nil {
+		if err := m.note("stopped_file", ctx.Err().Error()+"\n"); err != nil {
 			return err
 		}
 		return backend.Errorf(backend.NoQuorum, "", "gave up: %w", ctx.Err())
 	case "deaf":
 		select {}
 	}
-	return m.note("stopped\n")
+	return m.note("stopped_file", "stopped\n")
 }
 
-// note adds a line to the file in which stopping is noted.
-func (m *misbehaving) note(line string) error {
-	file := m.config["stopped_file"]
+// note adds a line to the file that a setting names.
+func (m *misbehaving) note(setting, line string) error {
+	file := m.config[setting]
 	if file == "" {
 		return nil
 	}
