@@ -88,7 +88,7 @@ func judged(t *testing.T, of store) (r *Report, err error) {
 		targets := []crew.Target{{Name: "a", Backend: s}, {Name: "b", Backend: s}}
 		b, opening := Open(t.Context(), Config{Seed: 1}, targets...)
 		require.NoError(t, opening)
-		time.Sleep(10 * time.Second)
+		time.Sleep(20 * time.Second)
 		r = b.Stop()
 		t.Log(r)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

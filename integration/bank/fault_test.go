@@ -104,11 +104,17 @@ func TestFaults(t *testing.T) {
 				if !transferring(ops) {
 					return s.Txn(ctx, ops)
 				}
-				if _, err := s.Txn(ctx, ops[1:]); err != nil {
+				r, err := s.Txn(ctx, ops[1:])
+				if err != nil {
 					return nil, err
 				}
 				time.Sleep(10 * time.Millisecond)
-				return s.Txn(ctx, ops[:1])
+				late := ops[0]
+				late.Verb = map[backend.Verb]backend.Verb{backend.VerbCAS: backend.VerbSet, backend.VerbDeleteCAS: backend.VerbDelete}[late.Verb]
+				if late.Verb != "" {
+					_, err = s.Txn(ctx, []backend.TxnOp{late})
+				}
+				return r, err
 			}
 			return f
 		}, "HALF"},

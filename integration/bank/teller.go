@@ -81,7 +81,7 @@ func (t *teller) transfer(at crew.Target) {
 		return
 	}
 	n := t.rng.IntN(2)
-	if t.rng.IntN(8) == 0 {
+	if t.rng.IntN(16) == 0 {
 		n += 2
 	}
 	way := ways[n]
@@ -183,7 +183,7 @@ func (t *teller) settleAt(at crew.Target, x *transfer) {
 func (t *teller) plan() (from, to int, amount func(have int) int) {
 	from = t.rng.IntN(len(t.bank.names))
 	to = (from + 1 + t.rng.IntN(len(t.bank.names)-1)) % len(t.bank.names)
-	all := t.rng.IntN(6) == 0
+	all := t.rng.IntN(8) == 0
 	return from, to, func(have int) int {
 		if all {
 			return have
