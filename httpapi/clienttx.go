@@ -11,8 +11,9 @@ import (
 
 // clientTx is an interactive transaction at the agent.
 type clientTx struct {
-	c  *Client
-	id string
+	c        *Client
+	id       string
+	readOnly bool
 	// done is set by Commit and Rollback, also by those that never reached the
 	// agent, which rolls back what is left alone.
 	done atomic.Bool
@@ -33,7 +34,7 @@ func (c *Client) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx,
 	if err := c.decode(what, got, &begun); err != nil {
 		return nil, err
 	}
-	return &clientTx{c: c, id: begun.ID}, nil
+	return &clientTx{c: c, id: begun.ID, readOnly: opts.ReadOnly}, nil
 }
 
 // call is a call for the transaction; key is not sent when it is empty.
@@ -117,7 +118,7 @@ func (t *clientTx) end(ctx context.Context, how string) error {
 		return errOver("")
 	}
 	what := t.call(how, "")
-	what.doubt = "read what it wrote to see what holds"
+	what.harmless, what.doubt = t.readOnly || how == "rollback", "read what it wrote to see what holds"
 	_, err := t.c.change(ctx, what)
 	return err
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
 )
 
@@ -26,6 +28,13 @@ const testPatience = 60 * time.Second
 var binary string
 
 func TestMain(m *testing.M) {
+	if what := os.Getenv(holderEnv); what != "" {
+		if err := hold(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(run(m))
 }
 
@@ -87,6 +96,14 @@ func startRing(t *testing.T, configure ...func(*cluster.Config)) *ring {
 	return &ring{Cluster: c, t: t, ctx: ctx}
 }
 
+// needs skips the test as long as the members cannot do what it is about.
+func (r *ring) needs(want backend.Capability) {
+	r.t.Helper()
+	if can := backend.CapabilitiesOf(r.targets()[0].Backend); !can.Has(want) {
+		r.t.Skipf("the members can %v and not yet %v", can, want)
+	}
+}
+
 // must fails the test on an error.
 func (r *ring) must(err error) {
 	r.t.Helper()
@@ -94,16 +111,16 @@ func (r *ring) must(err error) {
 }
 
 // targets returns the members' HTTP APIs as targets.
-func (r *ring) targets(members ...*cluster.Member) []load.Target {
+func (r *ring) targets(members ...*cluster.Member) []crew.Target {
 	r.t.Helper()
 	if len(members) == 0 {
 		members = r.Members
 	}
-	var targets []load.Target
+	var targets []crew.Target
 	for _, m := range members {
 		c, err := m.Client()
 		r.must(err)
-		targets = append(targets, load.Target{Name: m.Name, Backend: c})
+		targets = append(targets, crew.Target{Name: m.Name, Backend: c})
 	}
 	return targets
 }

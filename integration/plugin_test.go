@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
 	"github.com/chord-plugin/chord-plugin/plugin"
 )
@@ -31,7 +32,7 @@ func (r *ring) openPlugin(name string) *plugin.Client {
 // their own.
 func TestKillUnderPlugins(t *testing.T) {
 	r := startRing(t)
-	targets := []load.Target{{Name: "host-1", Backend: r.openPlugin("host-1")}, {Name: "host-2", Backend: r.openPlugin("host-2")}}
+	targets := []crew.Target{{Name: "host-1", Backend: r.openPlugin("host-1")}, {Name: "host-2", Backend: r.openPlugin("host-2")}}
 	t.Logf("seed %d", seed)
 	l := load.Start(load.Config{Seed: seed, Clients: 3}, targets...)
 	t.Cleanup(func() { l.Stop() })

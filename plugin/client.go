@@ -40,6 +40,8 @@ type Client struct {
 	closing context.CancelFunc
 	// gone says why the plugin can not be used any more; nil while it can.
 	gone atomic.Pointer[string]
+	// watches counts the calls of Watch under way.
+	watches atomic.Int64
 	// calling is held, shared, by every call under way.
 	calling sync.RWMutex
 	// done is closed when the process was waited for.

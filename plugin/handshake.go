@@ -52,6 +52,9 @@ const (
 	// maxCalls is how many calls of one host run at the same time; further ones
 	// wait at the host.
 	maxCalls = 4096
+	// maxWatches is how many calls of Watch a client has at the same time, so that
+	// there is room for others: these last, and each lock that is held has one.
+	maxWatches = maxCalls / 2
 )
 
 // serverOptions are those of the plugin's side.

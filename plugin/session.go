@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -96,13 +97,22 @@ func (s *service) Sessions(_ *proto.SessionsRequest, stream grpc.ServerStreaming
 	})
 }
 
-// session runs a call that answers with a session.
-func (r remote) session(ctx context.Context, what effect, f func(context.Context) (*proto.SessionReply, error)) (*backend.Session, error) {
+// kept runs a call about sessions.
+func kept[T any](ctx context.Context, r remote, what effect, f func(context.Context) (T, error)) (T, error) {
 	if err := r.needs(backend.CanKeepSessions, ""); err != nil {
-		return nil, err
+		var none T
+		return none, err
 	}
-	return invoke(ctx, r.Client, what, "", func(ctx context.Context) (*backend.Session, error) {
+	return invoke(ctx, r.Client, what, "", f)
+}
+
+// alive runs a call after which a session lives.
+func (r remote) alive(ctx context.Context, f func(context.Context) (*proto.SessionReply, error)) (*backend.Session, error) {
+	return kept(ctx, r, writes, func(ctx context.Context) (*backend.Session, error) {
 		answer, err := f(ctx)
+		if err == nil && answer.GetSession() == nil {
+			err = errors.New("plugin: the answer has no session")
+		}
 		return sessionFromProto(answer.GetSession()), err
 	})
 }
@@ -110,7 +120,7 @@ func (r remote) session(ctx context.Context, what effect, f func(context.Context
 // CreateSession begins a session; see backend.Sessions. This call and all others
 // about sessions fail with Invalid unless the plugin can.
 func (r remote) CreateSession(ctx context.Context, opts backend.SessionOptions) (*backend.Session, error) {
-	return r.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
+	return r.alive(ctx, func(ctx context.Context) (*proto.SessionReply, error) {
 		return r.rpc.CreateSession(ctx, &proto.CreateSessionRequest{
 			Name: []byte(opts.Name), TtlNs: int64(opts.TTL), Behavior: []byte(opts.Behavior), LockDelayNs: int64(opts.LockDelay), Data: opts.Data,
 		})
@@ -119,33 +129,30 @@ func (r remote) CreateSession(ctx context.Context, opts backend.SessionOptions) 
 
 // RenewSession makes the session live for its TTL from now.
 func (r remote) RenewSession(ctx context.Context, id string) (*backend.Session, error) {
-	return r.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
+	return r.alive(ctx, func(ctx context.Context) (*proto.SessionReply, error) {
 		return r.rpc.RenewSession(ctx, &proto.RenewSessionRequest{Id: []byte(id)})
 	})
 }
 
 // DestroySession ends the session.
 func (r remote) DestroySession(ctx context.Context, id string) error {
-	_, err := r.session(ctx, writes, func(ctx context.Context) (*proto.SessionReply, error) {
-		_, err := r.rpc.DestroySession(ctx, &proto.DestroySessionRequest{Id: []byte(id)})
-		return nil, err
+	_, err := kept(ctx, r, writes, func(ctx context.Context) (*proto.DestroySessionReply, error) {
+		return r.rpc.DestroySession(ctx, &proto.DestroySessionRequest{Id: []byte(id)})
 	})
 	return err
 }
 
 // Session returns the live session with that ID, or nil.
 func (r remote) Session(ctx context.Context, id string) (*backend.Session, error) {
-	return r.session(ctx, reads, func(ctx context.Context) (*proto.SessionReply, error) {
-		return r.rpc.Session(ctx, &proto.SessionRequest{Id: []byte(id)})
+	return kept(ctx, r, reads, func(ctx context.Context) (*backend.Session, error) {
+		answer, err := r.rpc.Session(ctx, &proto.SessionRequest{Id: []byte(id)})
+		return sessionFromProto(answer.GetSession()), err
 	})
 }
 
 // Sessions returns all live sessions, sorted by ID.
 func (r remote) Sessions(ctx context.Context) ([]*backend.Session, error) {
-	if err := r.needs(backend.CanKeepSessions, ""); err != nil {
-		return nil, err
-	}
-	return invoke(ctx, r.Client, reads, "", func(ctx context.Context) ([]*backend.Session, error) {
+	return kept(ctx, r, reads, func(ctx context.Context) ([]*backend.Session, error) {
 		stream, err := r.rpc.Sessions(ctx, &proto.SessionsRequest{})
 		if err != nil {
 			return nil, err

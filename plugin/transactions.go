@@ -35,7 +35,7 @@ type transactions struct {
 	last   uint64
 	open   map[uint64]*transaction
 	closed bool
-	// ending counts the timers that are set or run.
+	// ending counts the timers that are set or run, and the rollbacks of close.
 	ending sync.WaitGroup
 }
 
@@ -155,23 +155,19 @@ func rollBack(tx backend.Tx) {
 	_ = tx.Rollback(ctx)
 }
 
-// close rolls back all transactions that have no call under way, and lets the
-// others be rolled back by their last call.
+// close rolls back all transactions that have no call under way, at the same time, and
+// lets the others be rolled back by their last call. It takes rollbackTimeout at most.
 func (ts *transactions) close() {
 	ts.mu.Lock()
 	ts.closed = true
-	var left []backend.Tx
 	for _, t := range ts.open {
 		ts.wake(t)
 		t.abandoned = true
 		if t.calls == 0 {
-			left = append(left, t.tx)
+			ts.ending.Go(func() { rollBack(t.tx) })
 		}
 	}
 	ts.open = nil
 	ts.mu.Unlock()
-	for _, tx := range left {
-		rollBack(tx)
-	}
 	ts.ending.Wait()
 }

@@ -197,3 +197,32 @@ func TestCloseRollsBack(t *testing.T) {
 	_, err = begin(t.Context(), newNoted(t, store))
 	require.ErrorIs(t, err, backend.ErrClosed)
 }
+
+// A stuck is a transaction whose rollback waits for its context.
+type stuck struct {
+	backend.Tx
+	waits chan<- struct{}
+}
+
+func (s stuck) Rollback(ctx context.Context) error {
+	s.waits <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Transactions whose rollback hangs take none of the time that the backend has for
+// closing, however many they are.
+func TestCloseWithStuckTransactions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ts transactions
+		waits := make(chan struct{}, maxTransactions)
+		for range maxTransactions {
+			_, err := ts.begin(t.Context(), func() (backend.Tx, error) { return stuck{waits: waits}, nil })
+			require.NoError(t, err)
+		}
+		start := time.Now()
+		ts.close()
+		require.Equal(t, rollbackTimeout, time.Since(start))
+		require.Len(t, waits, maxTransactions, "one was not told")
+	})
+}

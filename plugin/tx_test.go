@@ -47,13 +47,13 @@ func TestPluginKilledInATransaction(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"Get":    func() error { _, err := idle.Get(ctx, "k"); return err },
 		"Put":    func() error { return idle.Put(ctx, "k", nil, backend.PutOptions{}) },
-		"Commit": func() error { return idle.Commit(ctx) },
 		"Begin":  func() error { _, err := c.Begin(ctx, backend.TxOptions{}); return err },
 		"Unlock": func() error { return lock.Unlock(ctx) },
 		"Lock":   func() error { _, err := c.Lock(ctx, backend.LockOptions{Key: "lock"}); return err },
 	} {
 		require.Equal(t, backend.Closed, backend.CodeOf(call()), name)
 	}
+	require.Equal(t, backend.Closed, backend.CodeOf(idle.Commit(ctx)))
 	require.Equal(t, backend.TxnDone, backend.CodeOf(idle.Rollback(ctx)), "after Commit")
 }
 

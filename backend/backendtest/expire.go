@@ -29,6 +29,20 @@ var expireCases = []testCase{
 	}},
 }
 
+var expireLockCases = []testCase{
+	{"Unlock leaves the lifetime that the key was given", func(c *check) {
+		for name, d := range map[string]time.Duration{"expires": backend.MaxTTL, "stays": 0} {
+			l := c.lock(name, backend.LockOptions{Value: []byte("lock")})
+			c.putFor(name, "v", d)
+			require.NoError(c, l.Unlock(c.ctx))
+			e := c.get(name)
+			require.Equal(c, d, e.ExpiresAfter)
+			require.Equal(c, "v", string(e.Value))
+			require.Empty(c, e.Session)
+		}
+	}},
+}
+
 var expireTimeCases = []testCase{
 	{"a key disappears for all readers at once", func(c *check) {
 		since := c.start()

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -44,6 +45,18 @@ var expireFaults = []fault{
 				e = was.(*backend.Entry)
 			}
 			return e
+		})
+	}},
+	{name: "Unlock makes the key live for ever", caught: []string{"Unlock leaves the lifetime that the key was given"}, breaks: func(h *hooks) {
+		h.handle(func(l *lockHooks) {
+			l.unlock = func(ctx context.Context) error {
+				e, err := h.Backend.Get(ctx, l.Key(), backend.GetOptions{})
+				if err != nil || e == nil || e.Session != l.Session() {
+					return errors.Join(err, l.Lock.Unlock(ctx))
+				}
+				_, err = h.Backend.Put(ctx, l.Key(), e.Value, backend.PutOptions{Flags: e.Flags})
+				return errors.Join(err, l.Lock.Unlock(ctx))
+			}
 		})
 	}},
 	{name: "what a transaction writes stays", caught: []string{"what a transaction writes can expire"}, breaks: func(h *hooks) {

@@ -155,6 +155,7 @@ func groups() []group {
 		{needs: locks, timed: true, cases: lockTimeCases},
 		{needs: fences, cases: fenceCases},
 		{needs: expire, cases: expireCases},
+		{needs: expire | locks, cases: expireLockCases},
 		{needs: expire | watch | transact, timed: true, cases: expireTimeCases},
 		{needs: transact | watch | locks | fences, cases: endingCases},
 	}

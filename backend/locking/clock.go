@@ -14,7 +14,9 @@ const (
 	lastPause  = time.Second
 )
 
-// Clock is the time that a Keeper lives in.
+// Clock is the time that a Keeper lives in. The machine's stands still while the
+// machine is suspended, as a laptop or a paused virtual machine is: what was lost
+// meanwhile is known only when the next renewal or news of the key says so.
 type Clock interface {
 	// Now is the time that has passed since some moment. It runs steadily and never
 	// goes back.

@@ -50,7 +50,9 @@ type Keeper struct {
 	locks int
 	// sessions are those of the locks, by ID.
 	sessions map[string]*session
-	turns    map[string]*turn
+	// ending counts the calls under way that destroy a session, by its ID.
+	ending map[string]int
+	turns  map[string]*turn
 	// running are the goroutines of the keeper and the alarms that are set.
 	running sync.WaitGroup
 }
@@ -66,7 +68,7 @@ func New(store Store, clock Clock) *Keeper {
 	if clock == nil {
 		clock = machineClock{time.Now()}
 	}
-	k := &Keeper{store: store, clock: clock, sessions: map[string]*session{}, turns: map[string]*turn{}}
+	k := &Keeper{store: store, clock: clock, sessions: map[string]*session{}, ending: map[string]int{}, turns: map[string]*turn{}}
 	k.ctx, k.end = context.WithCancel(context.Background())
 	return k
 }
@@ -93,18 +95,23 @@ func (k *Keeper) RenewSession(ctx context.Context, id string) (*backend.Session,
 	return renewed, err
 }
 
-// DestroySession ends the session, and with it the locks that it holds.
+// DestroySession ends the session. The locks that it holds are lost before, since
+// others may take them from when the call is sent, and stay so if it fails.
 func (k *Keeper) DestroySession(ctx context.Context, id string) error {
+	k.mu.Lock()
+	k.ending[id]++
+	if s := k.sessions[id]; s != nil {
+		k.loseAll(s)
+	}
+	k.mu.Unlock()
 	err := k.store.DestroySession(ctx, id)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if s := k.sessions[id]; s != nil {
-		switch {
-		case err == nil:
-			k.over(s)
-		case backend.CodeOf(err) == backend.UnknownOutcome:
-			k.loseAll(s)
-		}
+	if k.ending[id]--; k.ending[id] == 0 {
+		delete(k.ending, id)
+	}
+	if s := k.sessions[id]; s != nil && (err == nil || backend.CodeOf(err) == backend.UnknownOutcome) {
+		k.over(s) // nobody may count on it any more
 	}
 	return err
 }

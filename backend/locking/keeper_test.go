@@ -141,6 +141,112 @@ func TestDestroyingInDoubtLosesTheLock(t *testing.T) {
 	}
 }
 
+// While a session is being destroyed, it may have ended.
+func TestLostBeforeTheSessionIsDestroyed(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		inBubble(t, func(f *fixture) {
+			opts := backend.LockOptions{Key: "k", Own: quick}
+			if !own {
+				opts = backend.LockOptions{Key: "k", Session: f.session(backend.SessionOptions{LockDelay: backend.NoLockDelay})}
+			}
+			l := f.lock(opts)
+			f.store.on("Watch", fails(backend.NotReady)) // no news
+			f.store.on("DestroySession", times(1, func(context.Context) (func() error, error) {
+				return func() error {
+					_, err := f.mem.Lock(f.ctx, backend.LockOptions{Key: "k", Own: quick})
+					require.NoError(t, err)
+					require.True(t, isLost(l), "another holds the lock before Lost is closed")
+					return nil
+				}, nil
+			}))
+			require.NoError(t, f.keeper.DestroySession(f.ctx, l.Session()))
+			f.lost(l)
+		})
+	}
+}
+
+// One call learns that the session has ended, and with it all that know the session.
+func TestWhatOneCallLearnsOfASession(t *testing.T) {
+	for name, learn := range map[string]func(f *fixture, id string) error{
+		"a call of Lock that begins": func(f *fixture, id string) error {
+			require.NoError(f, f.mem.DestroySession(f.ctx, id))
+			_, err := f.keeper.Lock(f.ctx, backend.LockOptions{Key: "other", Session: id})
+			return err
+		},
+		"a call of Lock that goes on": func(f *fixture, id string) error {
+			f.store.on("Txn", times(1, func(ctx context.Context) (func() error, error) {
+				return nil, f.mem.DestroySession(ctx, id)
+			}))
+			_, err := f.keeper.Lock(f.ctx, backend.LockOptions{Key: "other", Session: id})
+			return err
+		},
+		"a renewal": func(f *fixture, id string) error {
+			require.NoError(f, f.mem.DestroySession(f.ctx, id))
+			_, err := f.keeper.RenewSession(f.ctx, id)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(f *fixture) {
+				f.store.on("Watch", func(ctx context.Context) (func() error, error) { <-ctx.Done(); return nil, fault(backend.NoQuorum) })
+				id := f.session(backend.SessionOptions{})
+				l := f.lock(backend.LockOptions{Key: "k", Session: id})
+				require.ErrorIs(t, learn(f, id), backend.ErrSessionInvalid)
+				require.True(t, isLost(l), "it is known that the session has ended")
+			})
+		})
+	}
+}
+
+// A lateClock has alarms that ring when the test says so and that can not be stopped
+// once rung is set.
+type lateClock struct {
+	memory.ManualClock
+	rung   bool
+	alarms []func()
+	set    int
+}
+
+func (c *lateClock) AfterFunc(_ time.Duration, f func()) func() bool {
+	c.alarms = append(c.alarms, f)
+	c.set++
+	late := c.rung
+	return func() bool {
+		if c.rung && !late {
+			return false
+		}
+		c.set--
+		return true
+	}
+}
+
+// An alarm and an answer to a renewal come when the session has just ended. Neither
+// leaves an alarm that nobody stops: Close would wait for it as long as the TTL.
+func TestLateNewsOfASessionThatEnded(t *testing.T) {
+	store := memory.New(backend.DefaultLimits())
+	defer store.Close()
+	made, err := store.CreateSession(t.Context(), backend.SessionOptions{TTL: time.Hour})
+	require.NoError(t, err)
+	var clock lateClock
+	k := New(store, &clock)
+	require.NoError(t, k.enter("k"))
+	s, err := k.begin(t.Context(), backend.LockOptions{Key: "k", Session: made.ID})
+	require.NoError(t, err)
+	require.Equal(t, 1, clock.set)
+
+	clock.rung = true // and waits for mu
+	k.mu.Lock()
+	k.over(s)
+	k.extend(s, k.clock.Now())
+	k.mu.Unlock()
+	clock.alarms[0]()
+	k.mu.Lock()
+	k.leave(s, false)
+	k.mu.Unlock()
+	require.Equal(t, 1, clock.set, "an alarm is left besides the one that rang")
+	k.Close()
+}
+
 func TestLostBeforeAnotherHolds(t *testing.T) {
 	for range 20 { // synctest wakes those that are due at the same time in any order
 		inBubble(t, func(f *fixture) {

@@ -125,12 +125,13 @@ func (l *lock) Unlock(ctx context.Context) error {
 	}
 	p := newPause(l.k.clock)
 	defer p.end()
-	doubt := false // an attempt may have succeeded
+	var doubt uint64 // see release
+	var err error
 	for {
 		p.start()
-		sent, err := l.release(ctx)
+		doubt, err = l.release(ctx, doubt)
 		switch code := backend.CodeOf(err); {
-		case err == nil, code == backend.LockLost && doubt:
+		case err == nil:
 			l.end()
 			if l.own {
 				select {
@@ -142,40 +143,51 @@ func (l *lock) Unlock(ctx context.Context) error {
 		case code == backend.LockLost:
 			l.end()
 			return err
-		case code == backend.UnknownOutcome && sent:
-			doubt = true
-		case code == backend.Conflict && sent:
-			doubt = false
-		}
-		switch code := backend.CodeOf(err); {
-		case ctx.Err() != nil && doubt:
-			return backend.Errorf(backend.UnknownOutcome, l.key, "the lock may be released or not; ask again: %w; the last attempt: %v", ctx.Err(), err)
-		case ctx.Err() != nil:
-			return backend.Errorf(backend.NoQuorum, l.key, "the lock was not released: %w; the last attempt: %v", ctx.Err(), err)
+		case ctx.Err() != nil: // is told below
 		case code == backend.Conflict: // somebody changed the value
+			continue
 		case code == backend.UnknownOutcome, code == backend.NoQuorum, code == backend.NotReady, code == backend.TxnConflict:
 			p.wait(ctx)
-		default:
-			return about(l.key, err)
+			continue
 		}
+		switch {
+		case doubt != 0:
+			return backend.Errorf(backend.UnknownOutcome, l.key, "the lock may be released or not; ask again: %w", because(ctx, err))
+		case ctx.Err() != nil:
+			return backend.Errorf(backend.NoQuorum, l.key, "the lock was not released: %w", because(ctx, err))
+		}
+		return about(l.key, err)
 	}
 }
 
-// release tries to release the key with the value that it has. sent tells that the
-// change was tried.
-func (l *lock) release(ctx context.Context) (sent bool, err error) {
+// release tries to release the key with the value that it has. doubt is the index of
+// the key at which an earlier attempt was made that may have succeeded or may yet, or
+// 0; once the key is held at another index, it can not. release returns the doubt that
+// remains.
+func (l *lock) release(ctx context.Context, doubt uint64) (uint64, error) {
 	e, err := l.k.store.Get(ctx, l.key, backend.GetOptions{})
-	if err != nil {
-		return false, err
+	switch {
+	case err != nil:
+		return doubt, err
+	case !l.holds(e) && doubt != 0:
+		return 0, nil
+	case !l.holds(e):
+		return 0, l.wasLost()
+	case e.ModifyIndex != doubt:
+		doubt = 0
 	}
-	if !l.holds(e) {
-		return false, l.wasLost()
-	}
-	_, err = l.k.store.Txn(ctx, []backend.TxnOp{
+	ops := []backend.TxnOp{
 		{Verb: backend.VerbCheckIndex, Key: l.key, Index: e.ModifyIndex},
 		{Verb: backend.VerbUnlock, Key: l.key, Value: e.Value, Flags: e.Flags, Session: l.s.id},
-	})
-	return true, err
+	}
+	if e.ExpiresAfter != 0 { // which unlock does not keep; and values count, also those that another replaces
+		ops[1].Value = nil
+		ops = append(ops, backend.TxnOp{Verb: backend.VerbSet, Key: l.key, Value: e.Value, Flags: e.Flags, ExpiresAfter: e.ExpiresAfter})
+	}
+	if _, err = l.k.store.Txn(ctx, ops); backend.CodeOf(err) == backend.UnknownOutcome {
+		doubt = e.ModifyIndex
+	}
+	return doubt, err
 }
 
 func (l *lock) wasLost() error {

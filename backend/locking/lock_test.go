@@ -1,6 +1,7 @@
 package locking
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -104,5 +105,72 @@ func TestValue(t *testing.T) {
 		_, _, err = l.Value(f.ctx)
 		require.ErrorIs(t, err, backend.ErrNoQuorum)
 		f.store.on("Get", nil)
+	})
+}
+
+// An attempt of Unlock in doubt happens after all, just before the next one, which
+// fails because of it.
+func TestUnlockInDoubtHappensLate(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		l := f.lock(backend.LockOptions{Key: "k", Value: []byte("v"), Session: f.session(backend.SessionOptions{})})
+		attempts := 0
+		f.store.on("Txn", func(ctx context.Context) (func() error, error) {
+			if attempts++; attempts == 1 {
+				return nil, fault(backend.UnknownOutcome)
+			}
+			_, err := f.mem.Txn(ctx, []backend.TxnOp{{Verb: backend.VerbUnlock, Key: "k", Value: []byte("v"), Session: l.Session()}})
+			return nil, err
+		})
+		require.NoError(t, l.Unlock(f.ctx), "it released the lock")
+		f.lost(l)
+	})
+}
+
+// An attempt in doubt can not happen any more when the key has changed meanwhile.
+func TestUnlockInDoubtIsSettled(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		l := f.lock(backend.LockOptions{Key: "k", Session: f.session(backend.SessionOptions{})})
+		attempts := 0
+		f.store.on("Txn", func(context.Context) (func() error, error) {
+			if attempts++; attempts > 1 {
+				return nil, fault(backend.NoQuorum)
+			}
+			f.put("k", "changed")
+			return nil, fault(backend.UnknownOutcome)
+		})
+		ctx, cancel := context.WithTimeout(f.ctx, time.Second)
+		defer cancel()
+		require.ErrorIs(t, l.Unlock(ctx), backend.ErrNoQuorum)
+		require.Greater(t, attempts, 1)
+	})
+}
+
+// What comes after an attempt in doubt does not hide that it may have happened.
+func TestUnlockInDoubtEndsInAnotherError(t *testing.T) {
+	for _, code := range []backend.Code{backend.Closed, backend.Unauthorized, backend.Internal} {
+		inBubble(t, func(f *fixture) {
+			l := f.lock(backend.LockOptions{Key: "k", Session: f.session(backend.SessionOptions{})})
+			f.store.on("Txn", func(context.Context) (func() error, error) {
+				f.store.on("Get", fails(code))
+				return nil, fault(backend.UnknownOutcome)
+			})
+			require.ErrorIs(t, l.Unlock(f.ctx), backend.ErrUnknownOutcome)
+		})
+	}
+}
+
+// The key lives on after Unlock for the lifetime that it was last given.
+func TestUnlockKeepsTheLifetime(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		l := f.lock(backend.LockOptions{Key: "k", Own: quick})
+		value := make([]byte, backend.MaxTxnSize) // as much as a transaction may have
+		_, err := f.mem.Put(f.ctx, "k", value, backend.PutOptions{Flags: 7, ExpiresAfter: time.Minute})
+		require.NoError(t, err)
+		require.NoError(t, l.Unlock(f.ctx))
+		e := f.get("k")
+		require.Equal(t, time.Minute, e.ExpiresAfter)
+		require.True(t, bytes.Equal(value, e.Value))
+		require.Equal(t, uint64(7), e.Flags)
+		require.Empty(t, e.Session)
 	})
 }

@@ -11,7 +11,8 @@ import (
 type session struct {
 	id  string
 	ttl time.Duration
-	// ctx ends when it is known that the session has ended, and when nobody uses it.
+	// ctx ends when the session has ended, or was destroyed in doubt, and when nobody
+	// uses it.
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -40,7 +41,7 @@ func (k *Keeper) begin(ctx context.Context, opts backend.LockOptions) (*session,
 		}
 		made, err = k.store.CreateSession(ctx, opts.Own)
 	} else {
-		made, err = k.store.RenewSession(ctx, opts.Session)
+		made, err = k.RenewSession(ctx, opts.Session)
 	}
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func (k *Keeper) begin(ctx context.Context, opts backend.LockOptions) (*session,
 
 // extend notes that s lives for its TTL from sent. The caller holds mu.
 func (k *Keeper) extend(s *session, sent time.Duration) {
-	if s.ttl == 0 {
+	if s.ttl == 0 || s.ctx.Err() != nil {
 		return
 	}
 	s.deadline = max(s.deadline, sent+s.ttl-s.ttl/drift)
@@ -94,7 +95,14 @@ func (k *Keeper) expire(s *session) {
 // overdue reports whether s may have ended, without waiting for an alarm: this
 // process may have been stopped. The caller holds mu.
 func (k *Keeper) overdue(s *session) bool {
-	return s.ctx.Err() != nil || s.ttl > 0 && k.clock.Now() >= s.deadline
+	return s.ctx.Err() != nil || k.ending[s.id] > 0 || s.ttl > 0 && k.clock.Now() >= s.deadline
+}
+
+// ended reports whether s has ended, and not only because the keeper was closed.
+func (k *Keeper) ended(s *session) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return s.ctx.Err() != nil && !k.closed
 }
 
 // keep renews a session that Lock made, and again later.
@@ -122,7 +130,7 @@ func (s *session) stop() {
 	}
 }
 
-// over notes that s has ended. The caller holds mu.
+// over notes that s has ended, for good. The caller holds mu.
 func (k *Keeper) over(s *session) {
 	s.cancel()
 	s.stop()

@@ -55,16 +55,21 @@ func (k *Keeper) Lock(ctx context.Context, opts backend.LockOptions) (backend.Lo
 // untaken returns the error of a call of Lock that ended without the lock, for which
 // last is a reason. doubt tells that the session may hold the key for all that.
 func (k *Keeper) untaken(ctx context.Context, key string, doubt bool, last error) error {
-	if k.ctx.Err() != nil {
+	switch last = because(ctx, last); {
+	case doubt:
+		return backend.Errorf(backend.UnknownOutcome, key, "the session may hold the lock or get it yet; lock again or destroy the session: %w", last)
+	case k.ctx.Err() != nil:
 		return closed(key)
 	}
-	if ctx.Err() != nil {
-		last = fmt.Errorf("%w; the last attempt: %v", ctx.Err(), last)
-	}
-	if doubt {
-		return backend.Errorf(backend.UnknownOutcome, key, "the session may hold the lock or get it yet; lock again or destroy the session: %w", last)
-	}
 	return backend.Errorf(backend.NoQuorum, key, "the lock was not taken: %w", last)
+}
+
+// because returns why a call under ctx that tries again and again ends with last.
+func because(ctx context.Context, last error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w; the last attempt: %v", ctx.Err(), last)
+	}
+	return last
 }
 
 // about returns err as one about key, not about an operation of a transaction.
@@ -112,13 +117,15 @@ func (w *waiter) take(ctx context.Context, op backend.TxnOp) (*lock, error) {
 		switch code := backend.CodeOf(err); {
 		case ctx.Err() != nil, w.k.ctx.Err() != nil:
 			return nil, w.k.untaken(ctx, w.key, doubt && !w.own, err)
-		case code == backend.Conflict && w.s.ctx.Err() != nil:
+		case w.k.ended(w.s):
 			return nil, backend.Errorf(backend.SessionInvalid, w.key, "the session %q has ended; create a new one", w.s.id)
 		case code == backend.Conflict:
 			w.wait(ctx)
 		case code == backend.UnknownOutcome, code == backend.NoQuorum, code == backend.NotReady, code == backend.TxnConflict:
 			// Locking twice is as good as once: the next attempt finds out.
 			w.pause.wait(ctx)
+		case doubt && !w.own:
+			return nil, w.k.untaken(ctx, w.key, doubt, err)
 		default:
 			return nil, about(w.key, err)
 		}
@@ -129,8 +136,16 @@ func (w *waiter) take(ctx context.Context, op backend.TxnOp) (*lock, error) {
 // done.
 func (w *waiter) try(ctx context.Context, op backend.TxnOp, renew bool) (*lock, error) {
 	res, err := w.k.store.Txn(ctx, []backend.TxnOp{op})
+	if backend.CodeOf(err) == backend.SessionInvalid {
+		w.k.mu.Lock()
+		w.k.over(w.s)
+		w.k.mu.Unlock()
+	}
 	if err != nil {
 		return nil, err
+	}
+	if res == nil || len(res.Results) != 1 || res.Results[0].Entry == nil {
+		return nil, backend.Errorf(backend.Internal, w.key, "the store does not say how it left the key that it locked")
 	}
 	if renew && w.s.ttl > 0 {
 		if _, err = w.k.RenewSession(ctx, w.s.id); backend.CodeOf(err) == backend.SessionInvalid {

@@ -201,6 +201,114 @@ func TestSessionIsDestroyedOnTaking(t *testing.T) {
 	})
 }
 
+// The session is being destroyed here while a lock is taken with it: as long as it
+// may have ended, nobody is told that they hold the lock.
+func TestSessionMayBeDestroyedOnTaking(t *testing.T) {
+	for name, tc := range map[string]struct {
+		h    hook
+		want backend.Code
+	}{
+		"done":            {nil, backend.SessionInvalid},
+		"happened":        {forgets(backend.UnknownOutcome), backend.SessionInvalid},
+		"did not happen":  {fails(backend.UnknownOutcome), backend.SessionInvalid},
+		"fails for good":  {fails(backend.NotReady), 0},
+		"fails after all": {fails(backend.NoQuorum), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(f *fixture) {
+				id := f.session(backend.SessionOptions{})
+				arrived, goOn := make(chan struct{}), make(chan struct{})
+				f.store.on("DestroySession", func(ctx context.Context) (func() error, error) {
+					close(arrived)
+					<-goOn
+					if tc.h == nil {
+						return nil, nil
+					}
+					return tc.h(ctx)
+				})
+				destroyed := make(chan error, 1)
+				go func() { destroyed <- f.keeper.DestroySession(f.ctx, id) }()
+				<-arrived
+				locking := f.locks(f.ctx, backend.LockOptions{Key: "k", Session: id})
+				f.pass(5 * lastPause)
+				require.Empty(t, locking, "the session may have ended")
+				close(goOn)
+				err := <-destroyed
+				require.Equal(t, tc.want == 0, backend.CodeOf(err) == backend.NotReady || backend.CodeOf(err) == backend.NoQuorum)
+				got := <-locking
+				require.Equal(t, tc.want, backend.CodeOf(got.err), "%v", got.err)
+				f.store.on("DestroySession", nil)
+				require.NoError(t, f.mem.DestroySession(f.ctx, id))
+			})
+		})
+	}
+}
+
+// What ends the call after an attempt in doubt does not hide that the session may
+// hold the lock.
+func TestLockInDoubtEndsInAnotherError(t *testing.T) {
+	for name, h := range outcomes {
+		t.Run(name, func(t *testing.T) {
+			for _, code := range []backend.Code{backend.Closed, backend.Unauthorized, backend.Internal} {
+				for _, own := range []bool{true, false} {
+					inBubble(t, func(f *fixture) {
+						opts, want := backend.LockOptions{Key: "k", Own: quick}, code
+						if !own {
+							opts, want = backend.LockOptions{Key: "k", Session: f.session(quick)}, backend.UnknownOutcome
+						}
+						attempts := 0
+						f.store.on("Txn", func(ctx context.Context) (func() error, error) {
+							if attempts++; attempts == 1 {
+								return h(ctx)
+							}
+							return nil, fault(code)
+						})
+						_, err := f.keeper.Lock(f.ctx, opts)
+						require.Equal(t, want, backend.CodeOf(err), "%v", err)
+					})
+				}
+			}
+		})
+	}
+}
+
+// Close ends a call of Lock whose last attempt may have succeeded.
+func TestCloseInDoubt(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		f.store.on("Txn", func(ctx context.Context) (func() error, error) {
+			return func() error { <-ctx.Done(); return fault(backend.UnknownOutcome) }, nil
+		})
+		id := f.session(backend.SessionOptions{})
+		given := f.locks(f.ctx, backend.LockOptions{Key: "given", Session: id})
+		own := f.locks(f.ctx, backend.LockOptions{Key: "own", Own: quick})
+		f.keeper.Close()
+		require.ErrorIs(t, (<-given).err, backend.ErrUnknownOutcome)
+		require.Equal(t, id, f.get("given").Session)
+		require.ErrorIs(t, (<-own).err, backend.ErrClosed)
+	})
+}
+
+// A store that keeps no contract is an error and no crash.
+func TestStoreAnswersWithNothing(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		for _, res := range []*backend.TxnResult{nil, {}, {Results: []backend.TxnOpResult{{}}}} {
+			k := New(empty{f.store, res}, nil)
+			_, err := k.Lock(f.ctx, backend.LockOptions{Key: "k", Own: quick})
+			require.ErrorIs(t, err, backend.ErrInternal)
+			synctest.Wait()
+			k.Close()
+		}
+		f.none()
+	})
+}
+
+type empty struct {
+	Store
+	res *backend.TxnResult
+}
+
+func (e empty) Txn(context.Context, []backend.TxnOp) (*backend.TxnResult, error) { return e.res, nil }
+
 func TestLockDelayIsWaitedFor(t *testing.T) {
 	for _, behavior := range []backend.Behavior{backend.BehaviorRelease, backend.BehaviorDelete} {
 		inBubble(t, func(f *fixture) {

@@ -134,7 +134,10 @@ func (c *Coordinator) Decided(r Registers, ids []ID) ([]register.State, error) {
 		return r.Each(len(ask), func(n int) error {
 			st, err := status(r, ids[ask[n]], nudge)
 			states[ask[n]] = st.State
-			return err
+			if err != nil {
+				return unavailable("", err) // a nudge in doubt is no doubt of who only reads
+			}
+			return nil
 		})
 	}
 	twice := len(first) > 1 && holds(ruleOneMoment)

@@ -81,7 +81,7 @@ func (s *streams) commands() map[string]cli.CommandFactory {
 	for _, newOne := range []func(*streams) *command{
 		newAgent, newKV, newGet, newPut, newDelete, newList, newTxn,
 		newSession, newSessionCreate, newSessionRenew, newSessionDestroy, newSessionInfo, newSessionList, newLock,
-		newMembers, newRing, newLocate, newStatus, newLeave, newRemove, newVerify, newKeygen, newVersion, newPlugin,
+		newMembers, newRing, newLocate, newStatus, newLeave, newRemove, newVerify, newImport, newExport, newKeygen, newVersion, newPlugin,
 	} {
 		c := newOne(s)
 		all[c.name] = func() (cli.Command, error) { return c, nil }

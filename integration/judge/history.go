@@ -18,9 +18,12 @@ const (
 	Pop
 	// CAS puts Value if the key holds Expect.
 	CAS
+	// Fence keeps writes with a lower Token from happening. It is one operation for
+	// each key that they may write.
+	Fence
 )
 
-var kindNames = map[Kind]string{Get: "get", Put: "put", Delete: "delete", Pop: "pop", CAS: "cas"}
+var kindNames = map[Kind]string{Get: "get", Put: "put", Delete: "delete", Pop: "pop", CAS: "cas", Fence: "fence"}
 
 // String returns the kind's name.
 func (k Kind) String() string {
@@ -37,7 +40,7 @@ type Outcome int
 const (
 	// Done: it happened.
 	Done Outcome = iota + 1
-	// Refused: the condition of a CAS did not hold.
+	// Refused: the condition of a CAS did not hold, or the Token was fenced off.
 	Refused
 	// Unknown: it may have happened, or may still happen.
 	Unknown
@@ -58,6 +61,9 @@ type Operation struct {
 	Value string
 	// Expect is the value that a CAS asks for.
 	Expect string
+	// Token is that of the lock under which a write was made, 0 for none, or that
+	// of a Fence.
+	Token uint64
 	// Index is the modify index that came back, 0 for none.
 	Index uint64
 	// Call and Return are times since the history began.
@@ -73,6 +79,9 @@ func (o Operation) String() string {
 	what := fmt.Sprintf("%s %s %q", o.Kind, o.Key, o.Value)
 	if o.Kind == CAS {
 		what = fmt.Sprintf("cas %s %q -> %q", o.Key, o.Expect, o.Value)
+	}
+	if o.Token != 0 {
+		what += fmt.Sprintf(" token %d", o.Token)
 	}
 	saw := fmt.Sprintf("index %d", o.Index)
 	switch o.Outcome {

@@ -21,25 +21,38 @@ const Patience = 20 * time.Second
 // happens after everything else.
 const forever = math.MaxInt64
 
-// model is one register that holds a value.
+// register is a key, and the token below which nothing is written to it.
+type register struct {
+	value string
+	fence uint64
+}
+
+// model is one register.
 var model = porcupine.Model{
-	Init: func() any { return "" },
+	Init: func() any { return register{} },
 	Step: func(state, in, _ any) (bool, any) {
-		s, o := state.(string), in.(Operation)
+		s, o := state.(register), in.(Operation)
+		to := func(value string) register { return register{value, s.fence} }
+		switch {
+		case o.Kind == Get:
+			return o.Value == s.value, s
+		case o.Kind == Fence:
+			return o.Token >= s.fence, register{s.value, o.Token}
+		case o.Token != 0 && o.Token < s.fence:
+			return o.Outcome == Unknown, s
+		}
 		switch o.Kind {
-		case Get:
-			return o.Value == s, s
 		case Put:
-			return true, o.Value
+			return true, to(o.Value)
 		case Delete:
-			return true, ""
+			return true, to("")
 		case Pop:
-			return o.Outcome == Unknown || o.Value == s, ""
+			return o.Outcome == Unknown || o.Value == s.value, to("")
 		case CAS:
-			holds := s == o.Expect
+			holds := s.value == o.Expect
 			switch {
 			case holds && o.Outcome != Refused:
-				return true, o.Value
+				return true, to(o.Value)
 			case o.Outcome == Done:
 				return false, s
 			}
@@ -55,7 +68,7 @@ var model = porcupine.Model{
 func Check(ops []Operation) error {
 	byKey := map[string][]Operation{}
 	for _, o := range ops {
-		if o.Outcome == Nothing || o.Kind == Get && o.Outcome != Done {
+		if o.Outcome == Nothing && o.Kind != Fence || o.Kind == Get && o.Outcome != Done {
 			continue // it says nothing about the key
 		}
 		byKey[o.Key] = append(byKey[o.Key], o)
@@ -69,6 +82,10 @@ func Check(ops []Operation) error {
 }
 
 func checkKey(key string, ops []Operation) error {
+	ops, err := fenced(ops)
+	if err != nil {
+		return fmt.Errorf("key %q: %w", key, err)
+	}
 	switch search(ops) {
 	case porcupine.Illegal:
 		return fmt.Errorf("key %q: no order of these %d operations explains the last of them:\n%s", key, len(ops), printed(upToBreak(ops)))
@@ -81,13 +98,41 @@ func checkKey(key string, ops []Operation) error {
 func search(ops []Operation) porcupine.CheckResult {
 	history := make([]porcupine.Operation, len(ops))
 	for i, o := range ops {
-		end := int64(o.Return)
-		if o.Outcome == Unknown {
-			end = forever
-		}
-		history[i] = porcupine.Operation{ClientId: o.Client, Input: o, Call: int64(o.Call), Output: nil, Return: end}
+		history[i] = porcupine.Operation{ClientId: o.Client, Input: o, Call: int64(o.Call), Output: nil, Return: latest(o, ops)}
 	}
 	return porcupine.CheckOperationsTimeout(model, history, Patience)
+}
+
+// latest is when an operation has happened, or never will.
+func latest(o Operation, ops []Operation) int64 {
+	if o.Outcome != Unknown {
+		return int64(o.Return)
+	}
+	end := int64(forever)
+	for _, f := range ops {
+		if f.Kind == Fence && o.Token != 0 && f.Token > o.Token {
+			end = min(end, max(int64(f.Return), int64(o.Return))+1)
+		}
+	}
+	return end
+}
+
+// fenced judges the writes that were refused for their token, and leaves out what
+// says nothing more then: those, and fences that may not be in force. A fence that
+// failed may refuse what it will, since it is a fence all the same.
+func fenced(ops []Operation) (left []Operation, err error) {
+	for _, o := range ops {
+		switch {
+		case o.Kind == Fence && o.Outcome != Done:
+		case o.Kind != CAS && o.Outcome == Refused:
+			if !slices.ContainsFunc(ops, func(f Operation) bool { return f.Kind == Fence && f.Token > o.Token && f.Call < o.Return }) {
+				return nil, fmt.Errorf("it was refused for its token although nobody had a newer one:\n%s", printed([]Operation{o}))
+			}
+		default:
+			left = append(left, o)
+		}
+	}
+	return left, nil
 }
 
 // upToBreak cuts the operations off where they first cannot be put in order, so

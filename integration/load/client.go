@@ -1,13 +1,13 @@
 package load
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/judge"
 )
 
@@ -20,7 +20,7 @@ const (
 type client struct {
 	load       *Load
 	id         int
-	target     Target
+	target     crew.Target
 	rng        *rand.Rand
 	generation int
 	seen       map[string]seen // what it last read or wrote, for conditions
@@ -38,9 +38,9 @@ type seen struct {
 const restPause = 50 * time.Millisecond
 
 func (c *client) run() {
-	for c.load.pause(time.Duration(c.rng.Int64N(int64(c.load.cfg.Think)))) {
-		if c.load.resting(c.target.Name) {
-			if !c.load.pause(restPause) {
+	for c.load.Pause(time.Duration(c.rng.Int64N(int64(c.load.cfg.Think)))) {
+		if c.load.Resting(c.target.Name) {
+			if !c.load.Pause(restPause) {
 				return
 			}
 			continue
@@ -51,7 +51,7 @@ func (c *client) run() {
 		if strings.HasPrefix(o.Key, ledgerPrefix) {
 			c.book(&o)
 		}
-		if (o.Outcome == judge.Nothing || o.Outcome == judge.Unknown) && !c.load.pause(failurePause) {
+		if (o.Outcome == judge.Nothing || o.Outcome == judge.Unknown) && !c.load.Pause(failurePause) {
 			return
 		}
 	}
@@ -123,8 +123,7 @@ func (c *client) choose() judge.Operation {
 
 // do carries out one operation and notes its outcome.
 func (c *client) do(o *judge.Operation) {
-	// Not the load's context: an operation that is under way comes to its end.
-	ctx, cancel := context.WithTimeout(context.Background(), c.load.cfg.Timeout)
+	ctx, cancel := crew.Call(c.load.cfg.Timeout)
 	defer cancel()
 	b := c.target.Backend
 	o.Call = c.load.Now()
@@ -169,12 +168,12 @@ func (c *client) outcome(o *judge.Operation, err error) {
 		o.Outcome = judge.Done
 	case code == backend.Conflict && o.Kind == judge.CAS:
 		o.Outcome = judge.Refused
-	case code == backend.NoQuorum, code == backend.NotReady, code == backend.Closed:
+	case crew.Nothing(code):
 		o.Outcome = judge.Nothing
 	case code == backend.UnknownOutcome && writes:
 		o.Outcome = judge.Unknown
 	default:
-		c.load.wentWrong("client %d: %s %s at %s: %v", c.id, o.Kind, o.Key, o.Member, err)
+		c.load.WentWrong("client %d: %s %s at %s: %v", c.id, o.Kind, o.Key, o.Member, err)
 		o.Outcome = judge.Unknown
 	}
 }

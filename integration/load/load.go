@@ -3,22 +3,15 @@
 package load
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/judge"
 )
-
-// Target is something that clients work with.
-type Target struct {
-	// Name stands for it in the history: the member's name.
-	Name    string
-	Backend backend.Backend
-}
 
 // Config says what the clients do.
 type Config struct {
@@ -51,40 +44,33 @@ const failurePause = 20 * time.Millisecond
 
 // Load is clients at work.
 type Load struct {
+	*crew.Crew
 	cfg     Config
-	targets []Target
 	history *judge.History
-	ctx     context.Context
-	stop    context.CancelFunc
-	wg      sync.WaitGroup
-
-	ledger *ledger
+	ledger  *ledger
 
 	mu    sync.Mutex
-	rests map[string]bool // by target: its clients do nothing
-	lists []List          // that were answered
-	wrong []string        // what must not happen
+	lists []List // that were answered
 }
 
 // Start lets clients work with the targets until Stop. Nobody else may use the
 // keys that begin with "shared/" and "ledger/".
-func Start(cfg Config, targets ...Target) *Load {
+func Start(cfg Config, targets ...crew.Target) *Load {
 	setDefault(&cfg.Clients, 2)
 	setDefault(&cfg.Keys, 24)
 	setDefault(&cfg.Think, 10*time.Millisecond)
 	setDefault(&cfg.Timeout, 5*time.Second)
 	setDefault(&cfg.ListEvery, 200*time.Millisecond)
 	setDefault(&cfg.Ledger, 20_000)
-	l := &Load{cfg: cfg, targets: targets, history: judge.NewHistory(), ledger: newLedger(), rests: map[string]bool{}}
-	l.ctx, l.stop = context.WithCancel(context.Background())
+	l := &Load{Crew: crew.New(targets...), cfg: cfg, history: judge.NewHistory(), ledger: newLedger()}
 	for i := range len(targets) * cfg.Clients {
 		c := &client{
 			load: l, id: i, target: targets[i%len(targets)],
 			rng: rand.New(rand.NewPCG(cfg.Seed, uint64(i))), seen: map[string]seen{},
 		}
-		l.wg.Go(c.run)
+		l.Go(c.run)
 	}
-	l.wg.Go(l.list)
+	l.Go(l.list)
 	return l
 }
 
@@ -104,52 +90,14 @@ func (l *Load) Run(d time.Duration) { time.Sleep(d) }
 // and returns what happened.
 func (l *Load) Stop() *Report {
 	ended := l.Now()
-	l.stop()
-	l.wg.Wait()
+	l.Crew.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := &Report{Operations: l.history.Operations(), Ended: ended, Lists: l.lists, Wrong: l.wrong, load: l}
-	for _, t := range l.targets {
+	r := &Report{Operations: l.history.Operations(), Ended: ended, Lists: l.lists, Wrong: l.Wrong(), load: l}
+	for _, t := range l.Targets() {
 		r.Members = append(r.Members, t.Name)
 	}
 	return r
-}
-
-func (l *Load) wentWrong(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wrong = append(l.wrong, fmt.Sprintf(format, args...))
-}
-
-// pause waits; false: the load was stopped.
-func (l *Load) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-l.ctx.Done():
-		return false
-	}
-}
-
-// Rest lets the clients of a target do nothing, once what they are at has ended,
-// until Wake.
-func (l *Load) Rest(target string) { l.rest(target, true) }
-
-// Wake lets the clients of a target go on.
-func (l *Load) Wake(target string) { l.rest(target, false) }
-
-func (l *Load) rest(target string, rests bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rests[target] = rests
-}
-
-func (l *Load) resting(target string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.rests[target]
 }
 
 // generation is the number of the keys that the clients share now, from 0.
@@ -180,26 +128,24 @@ func (l *Load) sharedKey(generation, n int) string {
 // acknowledged before a listing began must be in it, and nothing that was
 // deleted before.
 func (l *Load) list() {
-	for i := 0; l.pause(l.cfg.ListEvery); i++ {
-		t := l.targets[i%len(l.targets)]
-		if l.resting(t.Name) {
+	for i := 0; l.Pause(l.cfg.ListEvery); i++ {
+		t := l.Targets()[i%len(l.Targets())]
+		if l.Resting(t.Name) {
 			continue
 		}
 		before, call := l.ledger.look(), l.Now()
-		ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Timeout)
+		ctx, cancel := crew.Call(l.cfg.Timeout)
 		page, err := t.Backend.List(ctx, backend.ListQuery{Prefix: ledgerPrefix})
 		cancel()
 		took := l.Now() - call
 		if err != nil {
-			switch backend.CodeOf(err) {
-			case backend.NoQuorum, backend.NotReady, backend.Conflict, backend.Closed:
-			default:
-				l.wentWrong("list at %s: %v", t.Name, err)
+			if code := backend.CodeOf(err); code != backend.Conflict && !crew.Nothing(code) {
+				l.WentWrong("list at %s: %v", t.Name, err)
 			}
 			continue
 		}
 		for _, wrong := range l.ledger.compare(before, page.Names()) {
-			l.wentWrong("the list at %s that began at %v %s", t.Name, call, wrong)
+			l.WentWrong("the list at %s that began at %v %s", t.Name, call, wrong)
 		}
 		l.mu.Lock()
 		l.lists = append(l.lists, List{t.Name, took})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/backend/memory"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/judge"
 )
 
@@ -29,12 +30,12 @@ func (f forgetful) Put(ctx context.Context, key string, value []byte, opts backe
 }
 
 // run lets clients work until each target has had some writes.
-func run(targets ...Target) *Report {
+func run(targets ...crew.Target) *Report {
 	l := Start(Config{Seed: 1, Think: time.Millisecond, ListEvery: 5 * time.Millisecond}, targets...)
 	for {
 		l.Run(10 * time.Millisecond)
 		l.mu.Lock()
-		enough := len(l.ledger.look()) > 100 && (len(l.lists) > 0 || len(l.wrong) > 0) || l.Now() > 10*time.Second
+		enough := len(l.ledger.look()) > 100 && (len(l.lists) > 0 || len(l.Wrong()) > 0) || l.Now() > 10*time.Second
 		l.mu.Unlock()
 		if enough {
 			return l.Stop()
@@ -44,7 +45,7 @@ func run(targets ...Target) *Report {
 
 func TestLoadOnARightStore(t *testing.T) {
 	store := memory.New(backend.DefaultLimits())
-	targets := []Target{{"a", store}, {"b", store}}
+	targets := []crew.Target{{Name: "a", Backend: store}, {Name: "b", Backend: store}}
 	r := run(targets...)
 	require.NoError(t, r.Judge(t.Context(), targets...))
 	require.Greater(t, r.Acknowledged(), 100)
@@ -55,15 +56,15 @@ func TestLoadOnARightStore(t *testing.T) {
 
 func TestLoadFindsLostWrites(t *testing.T) {
 	store := forgetful{memory.New(backend.DefaultLimits()), func(key string) bool { return key == "ledger/000/000005" }}
-	r := run(Target{"a", store})
-	require.ErrorContains(t, r.Judge(t.Context(), Target{"a", store}), `LOST: "ledger/000/000005" was acknowledged`)
+	r := run(crew.Target{Name: "a", Backend: store})
+	require.ErrorContains(t, r.Judge(t.Context(), crew.Target{Name: "a", Backend: store}), `LOST: "ledger/000/000005" was acknowledged`)
 	require.NotEmpty(t, r.Wrong, "no list missed the key")
 }
 
 func TestLoadFindsWrongHistories(t *testing.T) {
 	store := forgetful{memory.New(backend.DefaultLimits()), func(key string) bool { return key == "shared/3" }}
-	r := run(Target{"a", store})
-	require.ErrorContains(t, r.Judge(t.Context(), Target{"a", store}), `key "shared/3": no order`)
+	r := run(crew.Target{Name: "a", Backend: store})
+	require.ErrorContains(t, r.Judge(t.Context(), crew.Target{Name: "a", Backend: store}), `key "shared/3": no order`)
 }
 
 // undying is a store that says of some deletions that they were done.
@@ -83,7 +84,7 @@ func (u undying) Delete(ctx context.Context, key string, opts backend.DeleteOpti
 // shared ones find nothing wrong with a right store.
 func TestLoadWithGenerations(t *testing.T) {
 	store := memory.New(backend.DefaultLimits())
-	targets := []Target{{"a", store}, {"b", store}}
+	targets := []crew.Target{{Name: "a", Backend: store}, {Name: "b", Backend: store}}
 	l := Start(Config{Seed: 1, Think: time.Millisecond, ListEvery: 5 * time.Millisecond, Generation: 50 * time.Millisecond, Ledger: 5}, targets...)
 	for l.Now() < 5*time.Second && len(l.ledger.look()) < 200 {
 		l.Run(10 * time.Millisecond)
@@ -97,18 +98,18 @@ func TestLoadWithGenerations(t *testing.T) {
 
 func TestLoadFindsWhatComesBack(t *testing.T) {
 	store := undying{memory.New(backend.DefaultLimits()), func(key string) bool { return key == "ledger/000/000003" }}
-	l := Start(Config{Seed: 1, Think: time.Millisecond, ListEvery: 5 * time.Millisecond, Ledger: 3}, Target{"a", store})
+	l := Start(Config{Seed: 1, Think: time.Millisecond, ListEvery: 5 * time.Millisecond, Ledger: 3}, crew.Target{Name: "a", Backend: store})
 	for l.Now() < 5*time.Second && len(l.ledger.look()) < 50 {
 		l.Run(10 * time.Millisecond)
 	}
 	r := l.Stop()
-	require.ErrorContains(t, r.Judge(t.Context(), Target{"a", store}), `CAME BACK: the deletion of "ledger/000/000003" was acknowledged`)
+	require.ErrorContains(t, r.Judge(t.Context(), crew.Target{Name: "a", Backend: store}), `CAME BACK: the deletion of "ledger/000/000003" was acknowledged`)
 	require.NotEmpty(t, r.Wrong, "no list had the key")
 }
 
 func TestRest(t *testing.T) {
 	store := memory.New(backend.DefaultLimits())
-	l := Start(Config{Seed: 1, Think: time.Millisecond}, Target{"a", store}, Target{"b", store})
+	l := Start(Config{Seed: 1, Think: time.Millisecond}, crew.Target{Name: "a", Backend: store}, crew.Target{Name: "b", Backend: store})
 	l.Rest("a")
 	l.Run(100 * time.Millisecond) // for what is under way
 	from := l.Now()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/judge"
 )
 
@@ -139,7 +140,7 @@ const (
 // returns why what was seen then and before cannot be: a write that was
 // acknowledged and is gone, a history that has no order, an error that must not
 // come. All given targets must serve.
-func (r *Report) Judge(ctx context.Context, targets ...Target) error {
+func (r *Report) Judge(ctx context.Context, targets ...crew.Target) error {
 	var problems []string
 	ledger := r.load.ledger.look()
 	reads := make(chan judge.Operation)
@@ -149,7 +150,7 @@ func (r *Report) Judge(ctx context.Context, targets ...Target) error {
 	for i := range readers {
 		wg.Go(func() {
 			for o := range reads {
-				o.Client = len(r.load.targets)*r.load.cfg.Clients + i
+				o.Client = len(r.load.Targets())*r.load.cfg.Clients + i
 				err := r.readBack(ctx, targets, &o)
 				mu.Lock()
 				ops = append(ops, o)
@@ -194,8 +195,8 @@ func (r *Report) Judge(ctx context.Context, targets ...Target) error {
 }
 
 // readBack reads a key at the target that the operation names.
-func (r *Report) readBack(ctx context.Context, targets []Target, o *judge.Operation) error {
-	i := slices.IndexFunc(targets, func(t Target) bool { return t.Name == o.Member })
+func (r *Report) readBack(ctx context.Context, targets []crew.Target, o *judge.Operation) error {
+	i := slices.IndexFunc(targets, func(t crew.Target) bool { return t.Name == o.Member })
 	ctx, cancel := context.WithTimeout(ctx, r.load.cfg.Timeout)
 	defer cancel()
 	o.Call = r.load.Now()

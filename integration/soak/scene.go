@@ -169,7 +169,7 @@ func (s *soak) removeDead(ctx context.Context, r *rand.Rand, then func(*cluster.
 	if err := dead.Kill(); err != nil {
 		return err
 	}
-	s.load.Rest(dead.Name)
+	s.rest(dead)
 	return s.during(ctx, r, but(s.in(up), dead, asked), spare-1, func() error {
 		if err := s.drop(ctx, asked, dead); err != nil {
 			return err

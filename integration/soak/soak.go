@@ -20,8 +20,11 @@ import (
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/integration/bank"
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
+	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
+	"github.com/chord-plugin/chord-plugin/integration/locks"
 )
 
 const (
@@ -84,6 +87,9 @@ type soak struct {
 	cfg   Config
 	ring  *cluster.Cluster
 	load  *load.Load
+	bank  *bank.Bank
+	locks *locks.Locks // nil: the members cannot
+	crews []*crew.Crew // all who work at the members
 	state map[*cluster.Member]state
 	begun time.Time
 	ran   map[string]int // scenes, by name
@@ -118,46 +124,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}); err != nil {
 		return err
 	}
-	if err := s.startLoad(); err != nil {
+	if err := s.startWork(ctx); err != nil {
 		return err
 	}
 	err = s.play(ctx)
-	report := s.load.Stop()
-	s.say("%s; by then %d keys were kept and %d deleted", report, report.Acknowledged(), report.Deleted())
+	judges := s.stopWork()
 	if err != nil {
 		return err
 	}
-	return s.check(ctx, report)
-}
-
-// startLoad lets clients work at all members, as soon as these are there.
-func (s *soak) startLoad() error {
-	targets, err := s.targets(s.ring.Members)
-	if err != nil {
-		return err
-	}
-	s.load = load.Start(load.Config{
-		Seed: s.cfg.Seed, Keys: 12, Generation: 15 * time.Second, Ledger: 60, Think: 120 * time.Millisecond, ListEvery: 2 * time.Second,
-	}, targets...)
-	for _, m := range s.ring.Members {
-		s.load.Rest(m.Name)
-	}
-	for _, m := range s.ring.Founders() {
-		s.set(m, up)
-	}
-	return nil
-}
-
-func (s *soak) targets(members []*cluster.Member) ([]load.Target, error) {
-	var targets []load.Target
-	for _, m := range members {
-		c, err := m.Client()
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, load.Target{Name: m.Name, Backend: c})
-	}
-	return targets, nil
+	return s.check(ctx, judges)
 }
 
 // play plays scenes until the time is over, then revives who is down. The scenes
@@ -215,6 +190,9 @@ func (s *soak) settle(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.touch(ctx, members[0]); err != nil {
+		return err
+	}
 	s.say("   epoch %d is final after %v: %d members, up: %s", ring.Epoch, (s.now() - begun).Round(time.Millisecond), len(ring.Members), names(members))
 	return nil
 }
@@ -242,7 +220,7 @@ func (s *soak) probe(ctx context.Context, m *cluster.Member) error {
 }
 
 // check looks at everything in the end: the copies, and what the clients saw.
-func (s *soak) check(ctx context.Context, report *load.Report) error {
+func (s *soak) check(ctx context.Context, judges []judge) error {
 	members := s.in(up)
 	judging, cancel := context.WithTimeout(ctx, judgePatience)
 	defer cancel()
@@ -250,10 +228,12 @@ func (s *soak) check(ctx context.Context, report *load.Report) error {
 	if err != nil {
 		return err
 	}
-	if err := report.Judge(judging, targets...); err != nil {
-		return fmt.Errorf("what the clients saw: %w", err)
+	for _, judge := range judges {
+		if err := judge(judging, targets...); err != nil {
+			return fmt.Errorf("what the clients saw: %w", err)
+		}
 	}
-	s.say("what the clients saw can be true; %d keys are there and %d are gone, as they were told", report.Acknowledged(), report.Deleted())
+	s.say("what the clients saw can be true")
 
 	if err := s.each(judging, members, func(ctx context.Context, b backend.Backend, key string) error {
 		e, err := b.Get(ctx, key, backend.GetOptions{})
@@ -338,16 +318,6 @@ func (s *soak) in(want state) []*cluster.Member {
 		}
 	}
 	return members
-}
-
-// set notes where a member is, and lets its clients work or rest.
-func (s *soak) set(m *cluster.Member, to state) {
-	s.state[m] = to
-	if to == up {
-		s.load.Wake(m.Name)
-	} else {
-		s.load.Rest(m.Name)
-	}
 }
 
 func (s *soak) now() time.Duration { return time.Since(s.begun) }

@@ -32,7 +32,7 @@ var ours = map[string][]string{
 	"plugin/proto":        {},
 	"plugin":              {"backend", "backend/locking", "plugin/proto"},
 	"httpapi":             {"backend", "backend/locking"},
-	"cmd/chord-plugin":    {"backend", "chord", "chord/ring", "gossip", "httpapi", "plugin"},
+	"cmd/chord-plugin":    {"backend", "chord", "chord/ring", "gossip", "httpapi", "internal/moving", "plugin"},
 }
 
 // pure packages import the standard library only, and of it nothing that waits,
@@ -47,7 +47,7 @@ var only = map[string][]string{
 	"github.com/hashicorp/go-msgpack/v2":  {"mesh"},
 	"github.com/cockroachdb/pebble/v2":    {"chord/store"},
 	"google.golang.org/grpc":              {"plugin", "plugin/proto"},
-	"google.golang.org/protobuf":          {"plugin", "plugin/proto"},
+	"google.golang.org/protobuf":          {"plugin", "plugin/proto", "internal/moving"},
 	"github.com/hashicorp/go-plugin":      {"plugin"},
 	"github.com/hashicorp/cli":            {"cmd/chord-plugin"},
 	"github.com/hashicorp/hcl/v2":         {"cmd/chord-plugin"},

@@ -1,0 +1,239 @@
+package moving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// MaxKeys bounds the keys of one import. Each takes its length and 64 bytes of
+// memory.
+const MaxKeys = 1 << 24
+
+// Import brings the keys of a source into a backend. All fields but Show, Strip,
+// Prefix, Overwrite and DryRun are required.
+type Import struct {
+	Backend backend.Backend
+	// Format is one of Readable, and Path the file or directory.
+	Format, Path string
+	// Strip is taken off every key, which must begin with it; Prefix is put before.
+	Strip, Prefix string
+	// Overwrite replaces keys that exist and differ; else they are refused, all of
+	// them, before anything is written.
+	Overwrite bool
+	// DryRun writes nothing.
+	DryRun bool
+	// Timeout is how long the backend may take for one write or one page.
+	Timeout time.Duration
+	// Show, when not nil, is told how far it is, in one goroutine.
+	Show func(Progress)
+
+	from  *source
+	items []item
+	moved *Moved
+	// limit is MaxKeys, but for tests.
+	limit int
+}
+
+// item is a key of the source.
+type item struct {
+	key string
+	sum sum
+	// index is the modify index of the key in the backend, 0 where it has none.
+	index uint64
+	// equal says that the backend has it as it is in the source.
+	equal bool
+}
+
+// Run imports. Problems with keys are in the report, which is never nil, and then
+// the error says how many there are. It may be run again after any error.
+func (m *Import) Run(ctx context.Context) (*Moved, error) {
+	m.moved = &Moved{Format: m.Format, Path: m.Path, DryRun: m.DryRun}
+	if m.Show == nil {
+		m.Show = func(Progress) {}
+	}
+	if m.limit == 0 {
+		m.limit = MaxKeys
+	}
+	f, err := formatOf(m.Format)
+	if err != nil {
+		return m.moved, err
+	}
+	m.from = &source{format: f, path: m.Path, strip: m.Strip, prefix: m.Prefix, leftOut: func(key string) {
+		m.moved.LeftOut.add(key, "it belongs to the storage that it leaves")
+	}}
+	if err := reach(ctx, m.Backend, m.Timeout); err != nil {
+		return m.moved, err
+	}
+	for _, step := range []func(context.Context) error{m.read, m.plan, m.write, m.verify} {
+		if err := step(ctx); err != nil {
+			return m.moved, interrupted(ctx, err)
+		}
+	}
+	return m.moved, nil
+}
+
+// interrupted says so of an error that is only due to that.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", err)
+	}
+	return err
+}
+
+// read reads the source for the first time and checks what can be checked without
+// asking.
+func (m *Import) read(ctx context.Context) error {
+	limits := m.Backend.Limits()
+	mortal := backend.CapabilitiesOf(m.Backend).Has(backend.CanExpire)
+	err := m.from.each(ctx, func(e *Entry) error {
+		if len(m.items) == m.limit {
+			return fmt.Errorf("%s has more than %d keys; import it in parts", m.Path, m.limit)
+		}
+		if err := limits.CheckPut(e.Key, e.Value, backend.PutOptions{ExpiresAfter: e.Expires}); err != nil {
+			m.refuse(e.Key, err)
+		} else if e.Expires > 0 && !mortal {
+			m.moved.Refused.add(e.Key, fmt.Sprintf("it expires after %v, and here keys cannot expire", e.Expires))
+		}
+		m.items = append(m.items, item{key: e.Key, sum: e.sum()})
+		m.moved.Keys++
+		m.moved.Bytes += int64(len(e.Value))
+		m.Show(Progress{Doing: "read", Keys: m.moved.Keys, Bytes: m.moved.Bytes})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(m.items, func(a, b item) int { return strings.Compare(a.key, b.key) })
+	for i := 1; i < len(m.items); i++ {
+		if m.items[i].key == m.items[i-1].key {
+			m.moved.Refused.add(m.items[i].key, "it is in the source more than once")
+		}
+	}
+	if n := m.moved.Refused.Count; n > 0 {
+		return fmt.Errorf("of %s %d cannot be stored; nothing was written", keys(m.moved.Keys), n)
+	}
+	return nil
+}
+
+// refuse notes an error about a key without naming it twice.
+func (m *Import) refuse(key string, err error) {
+	what := err.Error()
+	if e := (*backend.Error)(nil); errors.As(err, &e) {
+		what = e.Message
+	}
+	m.moved.Refused.add(key, what)
+}
+
+// plan compares the source with the backend.
+func (m *Import) plan(ctx context.Context) error {
+	there, err := m.compare(ctx, "compared")
+	if err != nil {
+		return err
+	}
+	for i := range m.items {
+		switch it := &m.items[i]; {
+		case it.equal:
+			m.moved.Present++
+		case it.index == 0:
+			m.moved.Written++
+		case m.Overwrite:
+			m.moved.Written++
+			m.moved.Overwritten++
+		default:
+			m.moved.Refused.add(it.key, "it exists and differs")
+		}
+	}
+	if m.moved.Present == len(m.items) {
+		m.moved.Verified, m.moved.SHA256 = true, there.text()
+	}
+	if n := m.moved.Refused.Count; n > 0 {
+		m.moved.Written = 0
+		return fmt.Errorf("of %s %d exist and differ; nothing was written", keys(m.moved.Keys), n)
+	}
+	return nil
+}
+
+// compare reads what the backend has of the items, and returns the digest of it.
+func (m *Import) compare(ctx context.Context, doing string) (*digest, error) {
+	there := newDigest()
+	if len(m.items) == 0 {
+		return there, nil
+	}
+	for i := range m.items {
+		m.items[i].index, m.items[i].equal = 0, false
+	}
+	next := 0
+	_, err := pages(ctx, m.Backend, m.Timeout, common(m.items[0].key, m.items[len(m.items)-1].key), func(e *backend.Entry) (bool, error) {
+		for next < len(m.items) && m.items[next].key < e.Key {
+			next++
+		}
+		if next == len(m.items) {
+			return true, nil
+		}
+		if it := &m.items[next]; it.key == e.Key {
+			got := fromBackend(e).sum()
+			there.add(got)
+			it.index, it.equal = e.ModifyIndex, got == it.sum
+		}
+		m.Show(Progress{Doing: doing, Keys: next, Of: len(m.items)})
+		return false, nil
+	})
+	return there, err
+}
+
+// common returns what two keys begin with, in whole characters.
+func common(a, b string) string {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	for n > 0 && n < len(a) && !utf8.RuneStart(a[n]) {
+		n--
+	}
+	return a[:n]
+}
+
+// verify reads back what was written.
+func (m *Import) verify(ctx context.Context) error {
+	if m.DryRun || m.moved.Verified {
+		return nil
+	}
+	want := newDigest()
+	for i := range m.items {
+		want.add(m.items[i].sum)
+	}
+	got, err := m.compare(ctx, "verified")
+	if err != nil {
+		return fmt.Errorf("all was written, and then could not be read back: %w", err)
+	}
+	for i := range m.items {
+		switch it := &m.items[i]; {
+		case it.equal:
+		case it.index == 0:
+			m.moved.Refused.add(it.key, "it was written and is not there")
+		default:
+			m.moved.Refused.add(it.key, "it was written and differs now")
+		}
+	}
+	m.moved.SHA256 = got.text()
+	if got.keys != want.keys || got.text() != want.text() {
+		return fmt.Errorf("read back, %s of %d with SHA-256 %s; the source has %s: somebody else writes here, or keys expired", keys(got.keys), want.keys, got.text(), want.text())
+	}
+	m.moved.Verified = true
+	return nil
+}
+
+// keys is a number of them in words.
+func keys(n int) string {
+	if n == 1 {
+		return "1 key"
+	}
+	return fmt.Sprintf("%d keys", n)
+}
