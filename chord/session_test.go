@@ -3,6 +3,7 @@ package chord
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -100,17 +101,28 @@ func released(t testing.TB, nodes []*Node, id string) bool {
 	return true
 }
 
+// seen reports whether the lifetime of a session runs at all members.
+func seen(nodes []*Node, id string) bool {
+	return !slices.ContainsFunc(nodes, func(n *Node) bool {
+		n.expirer.mu.Lock()
+		defer n.expirer.mu.Unlock()
+		_, here := n.expirer.here[register.SessionKey(id)]
+		return !here
+	})
+}
+
 // TestRenewedTooLate lets renewals meet the end of the TTL: each either comes before
 // it, and the session lives, or the session has ended for good.
 func TestRenewedTooLate(t *testing.T) {
 	nodes, clock := openTimed(t, 3, nil)
-	renewed, late, looks := 0, 0, 1
+	renewed, late, looks := 0, 0, 64
 	for round := range 24 {
 		id := newSession(t, nodes[0], backend.SessionOptions{TTL: backend.MinTTL})
+		eventually(t, func() bool { return seen(nodes, id) }, "the owners do not know it")
 		clock.advance(backend.MinTTL - time.Millisecond)
 		require.True(t, lives(t, nodes[1], id), "it ended before its TTL was over")
 		clock.advance(backend.MinTTL) // now it ends when an owner looks
-		for range looks { // the longer the last one came in time
+		for range looks {             // the longer the last one came in time
 			lives(t, nodes[round%3], id)
 		}
 		_, err := nodes[(round+1)%3].RenewSession(within(t, limit), id)
