@@ -63,7 +63,9 @@ func (tx *Tx) conditional(key string) register.Change {
 
 // commitOne: what concerns one key is one change of one register.
 func (tx *Tx) commitOne(r Registers, key string) (map[string]register.Value, error) {
-	res, err := tx.c.changeOne(r, key, tx.conditional(key))
+	w := tx.conditional(key)
+	w.Fences = tx.fences
+	res, err := tx.c.changeOne(r, key, w)
 	switch {
 	case err != nil:
 		return nil, err
@@ -77,7 +79,7 @@ func (tx *Tx) commitOne(r Registers, key string) (map[string]register.Value, err
 func (c *Coordinator) changeOne(r Registers, key string, w register.Change) (register.Result, error) {
 	w.Kind, w.Txn, w.Tell = register.Put, ID{}, true
 	if w.Remove {
-		w = register.Change{Kind: register.Delete, If: w.If, Index: w.Index}
+		w = register.Change{Kind: register.Delete, If: w.If, Index: w.Index, Fences: w.Fences}
 	}
 	res, err := c.Change(r, key, w)
 	switch {
@@ -85,6 +87,10 @@ func (c *Coordinator) changeOne(r Registers, key string, w register.Change) (reg
 		return res, &Error{Kind: Unknown, Key: key, Message: "the change may have happened; read the key before you decide", Cause: err}
 	case err != nil:
 		return res, unavailable(key, err)
+	case res.Outcome == register.Fenced:
+		return res, fenced(key)
+	case res.Outcome == register.Oversized:
+		return res, tooLarge(key, "put failed due to value being too large: with a fence it must fit beside the old one; delete that first")
 	}
 	if res.Outcome == register.Done && w.Kind == register.Put && !res.Value.Live {
 		// It happened, as was found out later; what else the key says is lost.
@@ -123,7 +129,7 @@ func (k *commit) run(r Registers) (map[string]register.Value, error) {
 		if err := k.validate(r); err != nil {
 			return nil, k.undo(r, err)
 		}
-		st, err := decide(r, k.tx.id, register.Change{Kind: register.Commit, Index: nudges})
+		st, err := decide(r, k.tx.id, register.Change{Kind: register.Commit, Index: nudges, Fences: k.tx.fences})
 		if err == nil && st.State == register.Absent && !holds(ruleCreateFirst) {
 			st.State = register.Committed
 			err = create(r, k.tx.id, register.Status{State: register.Committed, Keys: k.keys})

@@ -29,6 +29,8 @@ const (
 	Over
 	// Invalid: it can never succeed as it is.
 	Invalid
+	// Fenced: it was made with the fence of a former holder of a lock.
+	Fenced
 )
 
 // Error is why a transaction, or an operation of this package, failed.

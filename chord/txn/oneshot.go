@@ -56,6 +56,7 @@ func (op *Op) alone() bool {
 func (c *Coordinator) runOne(r Registers, op *Op) ([]Result, error) {
 	w := op.change()
 	w.If, w.Index = op.Verb == CAS || op.Verb == DeleteCAS, op.Index
+	w.Fences = fencesOf(op.Fence)
 	res, err := c.changeOne(r, op.Key, w)
 	switch {
 	case err != nil:
@@ -102,6 +103,11 @@ func (c *Coordinator) attempt(r Registers, id ID, sessions Sessions, ops []Op) (
 	o := &oneShot{tx: c.begin(r, id), r: r}
 	o.tx.oneShot, o.tx.guards, o.tx.asked = true, id.Attempt > 0, sessions
 	o.tx.maxWrites = MaxOps + MaxTree
+	for i := range ops {
+		if err := o.tx.Fence(ops[i].Fence); err != nil {
+			return nil, err
+		}
+	}
 	if err := o.fetch(ops); err != nil {
 		return nil, err
 	}

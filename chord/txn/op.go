@@ -75,6 +75,8 @@ type Op struct {
 	Index   uint64
 	Session string
 	Expires time.Duration
+	// Fence is the right to write that the operation was made with; zero for none.
+	Fence register.Fence
 }
 
 // Result is what an operation returns: one for each but Delete, DeleteCAS,

@@ -83,7 +83,7 @@ func (c *Coordinator) Unblocked(r Registers, key string, try func(over register.
 }
 
 // Change is a Put, a Delete or a Pop of one key by itself. Done and Refused are
-// the outcomes.
+// the outcomes; with a fence Fenced and Oversized, too.
 func (c *Coordinator) Change(r Registers, key string, ch register.Change) (register.Result, error) {
 	var res register.Result
 	err := c.Unblocked(r, key, func(over register.Ended) (by ID, held bool, err error) {

@@ -35,6 +35,8 @@ type Tx struct {
 	asked    Sessions
 	// writes are as Place takes them.
 	writes map[string]register.Change
+	// fences, by lock: see Fence.
+	fences []register.Fence
 	// newest is the newest stamp of the last list.
 	newest uint64
 	// bytes counts what is written, readBytes and readKeys what was read.
