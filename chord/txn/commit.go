@@ -95,6 +95,8 @@ func (c *Coordinator) changeOne(r Registers, key string, w register.Change) (reg
 		return res, unavailable(key, err)
 	case res.Outcome == register.Fenced:
 		return res, fenced(key)
+	case res.Outcome == register.Oversized:
+		return res, tooLarge(key, "put failed due to value being too large: with a fence it must fit beside the old one; delete that first")
 	}
 	if res.Outcome == register.Done && w.Kind == register.Put && !res.Value.Live {
 		// It happened, as was found out later; what else the key says is lost.

@@ -29,7 +29,7 @@ const (
 	Over
 	// Invalid: it can never succeed as it is.
 	Invalid
-	// Fenced: a newer fence is in force than one of its own.
+	// Fenced: it was made with the fence of a former holder of a lock.
 	Fenced
 )
 
@@ -71,9 +71,7 @@ func KindOf(err error) Kind {
 	return 0
 }
 
-func fenced(key string) error {
-	return &Error{Kind: Fenced, Key: key, Message: "a newer fence is in force than one that the transaction has: the lock was lost; stop writing"}
-}
+
 
 func unavailable(key string, err error) error {
 	var e *Error

@@ -58,9 +58,7 @@ func (c *Coordinator) runOne(r Registers, op *Op) ([]Result, error) {
 	}
 	w := op.change()
 	w.If, w.Index = op.Verb == CAS || op.Verb == DeleteCAS, op.Index
-	if op.Fence != (register.Fence{}) {
-		w.Fences = []register.Fence{op.Fence}
-	}
+	w.Fences = fencesOf(op.Fence)
 	res, err := c.changeOne(r, op.Key, w)
 	switch {
 	case err != nil:

@@ -14,8 +14,8 @@ import (
 type Registers interface {
 	// Read returns the value of a key, with its intent if there is one.
 	Read(key string) (register.Value, error)
-	// Change changes a key. The outcomes Done, Refused, Held, Oversized and Fenced
-	// are results; others are errors.
+	// Change changes a key. The outcomes Done, Refused, Held, Oversized and
+	// Fenced are results; others are errors.
 	Change(key string, c register.Change) (register.Result, error)
 	// Scan returns what is in a range, each key as it was at some moment of the call.
 	Scan(q Range) (Picture, error)
@@ -95,10 +95,10 @@ func status(r Registers, id ID, nudge bool) (register.Status, error) {
 // decide changes a status and returns what it is then.
 func decide(r Registers, id ID, c register.Change) (register.Status, error) {
 	res, err := r.Change(id.Key(), c)
-	if err != nil {
+	switch {
+	case err != nil:
 		return register.Status{}, err
-	}
-	if res.Outcome == register.Fenced {
+	case res.Outcome == register.Fenced:
 		return register.Status{}, fenced("")
 	}
 	return register.StatusOf(&res.Value)

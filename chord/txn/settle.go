@@ -52,7 +52,7 @@ func (c *Coordinator) await(r Registers, by, me ID) error {
 }
 
 // Change is a Put, a Delete, a Pop or a Release of one key by itself. Done and
-// Refused are the outcomes. It waits for a transaction that is in the way, or ends
+// Refused are the outcomes; with a fence Fenced and Oversized, too. It waits for a transaction that is in the way, or ends
 // it; a Release only for a moment.
 func (c *Coordinator) Change(r Registers, key string, ch register.Change) (register.Result, error) {
 	var me ID

@@ -37,7 +37,7 @@ type Tx struct {
 	asked bool
 	// writes are as Place takes them.
 	writes map[string]register.Change
-	// fences are the rights to write that it depends on, each of another lock.
+	// fences, by lock: see Fence.
 	fences []register.Fence
 	// newest is the newest stamp of the last list.
 	newest uint64
@@ -160,25 +160,6 @@ func (tx *Tx) Put(r Registers, key string, data []byte, flags uint64, expires ti
 // Delete deletes a key when the transaction commits.
 func (tx *Tx) Delete(r Registers, key string) error {
 	return tx.write(r, key, register.Change{Remove: true})
-}
-
-// Fence makes the commit depend on a right to write; the zero one is none. It is
-// judged at the commit.
-func (tx *Tx) Fence(f register.Fence) error {
-	if f == (register.Fence{}) {
-		return nil
-	}
-	for i := range tx.fences {
-		if have := &tx.fences[i]; have.Key == f.Key {
-			have.Token = min(have.Token, f.Token)
-			return nil
-		}
-	}
-	if len(tx.fences) == register.MaxTags {
-		return tooLarge(f.Key, "a transaction may have fences of %d locks", register.MaxTags)
-	}
-	tx.fences = append(tx.fences, f)
-	return nil
 }
 
 func (tx *Tx) write(r Registers, key string, w register.Change) error {
