@@ -71,8 +71,6 @@ func KindOf(err error) Kind {
 	return 0
 }
 
-
-
 func unavailable(key string, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
