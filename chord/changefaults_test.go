@@ -144,7 +144,11 @@ func TestTwoForce(t *testing.T) {
 	conf := a.ring.Load().placement.Configuration()
 	one, other := conf.Force([]ring.ID{nodes[1].ID(), nodes[2].ID(), nodes[4].ID()}), conf.Force([]ring.ID{nodes[1].ID(), nodes[2].ID()})
 	require.NoError(t, a.impose(within(t, limit), a.id, one))
-	require.NoError(t, d.impose(within(t, limit), d.id, other))
+	if err := d.impose(within(t, limit), d.id, other); err != nil { // it has heard of the other decision by now
+		require.ErrorContains(t, err, "decided apart")
+		require.ErrorContains(t, a.impose(within(t, limit), d.id, other), "decided apart")
+		return
+	}
 	require.ErrorContains(t, a.impose(within(t, limit), d.id, one), "decided apart")
 	require.ErrorContains(t, d.impose(within(t, limit), a.id, other), "decided apart")
 }

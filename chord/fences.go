@@ -1,6 +1,7 @@
 package chord
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -195,6 +196,20 @@ func (f *fences) spread() {
 	}
 }
 
+// ask reads the register of a lock's fence, which is the authority, and lets the
+// shards know.
+func (f *fences) ask(ctx context.Context, lock string) error {
+	v, err := f.node.value(ctx, register.FenceKey(lock), false)
+	if err != nil || !v.Live {
+		return err
+	}
+	e, err := register.DecodeFenceEntry(v.Data)
+	if err == nil && !f.has(&e) {
+		f.give(f.node.ring.Load(), []register.FenceEntry{e})
+	}
+	return err
+}
+
 // complete begins to complete what is in the way.
 func (f *fences) complete() {
 	f.mu.Lock()
@@ -226,14 +241,7 @@ func (f *fences) completeOne(lock string) {
 	defer cancel()
 	err := fence.Complete(r, lock)
 	if err == nil && f.node.store == nil {
-		// A client owns nothing and is told nothing.
-		var v register.Value
-		if v, err = r.Read(register.FenceKey(lock)); err == nil && v.Live {
-			var e register.FenceEntry
-			if e, err = register.DecodeFenceEntry(v.Data); err == nil {
-				f.give(f.node.ring.Load(), []register.FenceEntry{e})
-			}
-		}
+		err = f.ask(r.ctx, lock) // a client owns nothing and is told nothing
 	}
 	if err != nil && f.node.ctx.Err() == nil {
 		f.node.log.Debug("a fence that is in the way could not be completed", "lock", lock, "error", err)

@@ -40,6 +40,9 @@ func (n *Node) Fence(ctx context.Context, f backend.Fence) error {
 	if _, err := n.serving(ctx, f.Key); err != nil {
 		return err
 	}
+	if err := n.fences.ask(ctx, f.Key); err != nil {
+		return err
+	}
 	if n.fences.outdated(f) {
 		return n.fenced(f.Key, f)
 	}
@@ -63,6 +66,7 @@ func (n *Node) Fence(ctx context.Context, f backend.Fence) error {
 	case err != nil:
 		return &backend.Error{Code: backend.NoQuorum, Key: f.Key, Message: "the fence is not in force yet; see which members are down and try again", Cause: err}
 	}
+	_ = n.fences.ask(ctx, f.Key) // so that a client knows it too; it is in force whether or not
 	return nil
 }
 

@@ -28,8 +28,14 @@ func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult
 	}
 	results, err := n.txns.Run(registers{n, ctx}, n.operations(ops))
 	if txn.KindOf(err) == txn.Fenced {
-		// Nothing happened. Now it is known here what was fenced; so it is said of each
-		// operation.
+		// Nothing happened. What is outdated is to be said of each operation.
+		for i := range ops {
+			if lock := ops[i].Fence.Key; lock != "" {
+				if err := n.fences.ask(ctx, lock); err != nil {
+					return nil, err
+				}
+			}
+		}
 		results, err = n.txns.Run(registers{n, ctx}, n.operations(ops))
 	}
 	if err != nil {

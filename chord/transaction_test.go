@@ -326,31 +326,6 @@ func TestStatusesAreForgotten(t *testing.T) {
 	}
 }
 
-// TestUnsupportedOperations: what needs sessions, lifetimes or fences is refused
-// before anything is written.
-func TestUnsupportedOperations(t *testing.T) {
-	n := openRing(t, 1)[0]
-	fence := backend.Fence{Key: "lock", Token: 7}
-	for _, op := range []backend.TxnOp{
-		{Verb: backend.VerbLock, Key: "k", Session: "s"},
-		{Verb: backend.VerbUnlock, Key: "k", Session: "s"},
-		{Verb: backend.VerbSet, Key: "k", ExpiresAfter: time.Minute},
-		{Verb: backend.VerbSet, Key: "k", Fence: fence},
-	} {
-		_, err := n.Txn(t.Context(), []backend.TxnOp{{Verb: backend.VerbSet, Key: "k"}, op})
-		require.Equal(t, backend.Invalid, backend.CodeOf(err), "%v", err)
-		require.Len(t, err.(*backend.Error).Ops, 1)
-		require.Equal(t, 1, err.(*backend.Error).Ops[0].Op)
-	}
-	tx, err := n.Begin(t.Context(), backend.TxOptions{})
-	require.NoError(t, err)
-	require.ErrorIs(t, tx.Put(t.Context(), "k", nil, backend.PutOptions{ExpiresAfter: time.Minute}), backend.ErrInvalid)
-	require.ErrorIs(t, tx.Put(t.Context(), "k", nil, backend.PutOptions{Fence: fence}), backend.ErrInvalid)
-	require.ErrorIs(t, tx.Delete(t.Context(), "k", backend.DeleteOptions{Fence: fence}), backend.ErrInvalid)
-	require.NoError(t, tx.Commit(t.Context()))
-	require.Empty(t, get(t, n, "k"))
-}
-
 // TestTransactionOfAClosedNode: a transaction does not outlive its node.
 func TestTransactionOfAClosedNode(t *testing.T) {
 	n := openRing(t, 1)[0]
