@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 COUNT    ?= 3
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build run test test-race sim bench bench-reshape soak integration fuzz lint generate verify clean
+.PHONY: help build run test test-race sim bench bench-reshape soak integration fuzz lint generate verify clean hosts-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ soak: build ## MINUTES=n of joins, leaves, kills, freezes, cuts and wipes at ran
 
 integration: build ## real processes: kills, freezes, partitions
 	$(GO) test -count 1 -timeout 10m -v ./integration/...
+
+hosts-test: ## the adapters for Vault (both SDKs) and OpenBao, with the SDKs' own suites
+	cd backend/vault && $(GO) vet ./... && $(GO) test -timeout 10m ./...
+	cd backend/vault && $(GO) vet -modfile=sdk09.mod -tags vaultsdk09 ./... && $(GO) test -timeout 10m -modfile=sdk09.mod -tags vaultsdk09 ./...
+	cd backend/openbao && $(GO) vet ./... && $(GO) test -timeout 15m ./...
 
 fuzz: ## each fuzz target for FUZZTIME
 	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

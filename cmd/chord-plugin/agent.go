@@ -7,8 +7,9 @@ import (
 	"net/http"
 	"strings"
 
-	metrics "github.com/armon/go-metrics"
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/chord-plugin/chord-plugin/internal/agent"
 )
 
 const agentText = `Without any settings it is a ring of one member, in memory and on loopback.
@@ -25,49 +26,31 @@ in the last minute.`
 
 // rawFlag keeps what was given for a setting; load reads it.
 type rawFlag struct {
-	setting *setting
+	setting *agent.Setting
 	values  map[string]string
 }
 
 func (f *rawFlag) String() string   { return "" }
-func (f *rawFlag) IsBoolFlag() bool { return f.setting != nil && f.setting.boolean }
+func (f *rawFlag) IsBoolFlag() bool { return f.setting != nil && f.setting.Boolean }
 
 func (f *rawFlag) Set(v string) error {
-	if before, ok := f.values[f.setting.key]; ok && f.setting.list {
+	if before, ok := f.values[f.setting.Key]; ok && f.setting.List {
 		v = before + "," + v
 	}
-	f.values[f.setting.key] = v
+	f.values[f.setting.Key] = v
 	return nil
-}
-
-// usage is the setting's part of the help.
-func (s *setting) usage() string {
-	kind := "`VALUE`"
-	if s.boolean {
-		kind = ""
-	}
-	def := s.fallback
-	if def == "" {
-		def = s.def
-	}
-	text := fmt.Sprintf("%s: %s.\nAllowed: %s.", kind, s.doc, s.allowed)
-	text = strings.TrimPrefix(text, ": ")
-	if def != "" {
-		text += " Default: " + def + "."
-	}
-	return text
 }
 
 func newAgent(s *streams) *command {
 	c := newCommand(s, "agent", "", "runs a node of a ring with an HTTP API")
 	c.text = agentText
 	values := map[string]string{}
-	for _, setting := range settings {
-		c.flags.Var(&rawFlag{setting: setting, values: values}, setting.flag(), setting.usage())
+	for _, setting := range agent.Settings {
+		c.flags.Var(&rawFlag{setting: setting, values: values}, setting.Flag(), setting.Usage())
 	}
 	c.run = func(ctx context.Context, _ []string) error {
-		top := layer{values: values, label: func(key string) string { return "-" + strings.ReplaceAll(key, "_", "-") }}
-		conf, err := load(top, s.environ, false)
+		top := agent.Layer{Values: values, Label: func(key string) string { return "-" + strings.ReplaceAll(key, "_", "-") }}
+		conf, err := agent.Load(top, s.environ, agent.Standalone)
 		if err != nil {
 			return &usageError{err}
 		}
@@ -78,19 +61,18 @@ func newAgent(s *streams) *command {
 
 // serve runs the agent until ctx ends or it has left the ring, which is no error,
 // or it fails.
-func (s *streams) serve(ctx context.Context, c *config) (err error) {
-	logger := hclog.New(&hclog.LoggerOptions{Name: c.node.Name, Level: c.level(), Output: s.stderr, JSONFormat: c.logJSON})
-	for _, open := range c.unprotected() {
+func (s *streams) serve(ctx context.Context, c *agent.Config) (err error) {
+	logger := hclog.New(&hclog.LoggerOptions{Name: c.Name(), Level: c.Level(), Output: s.stderr, JSONFormat: c.JSON()})
+	for _, open := range c.Unprotected() {
 		logger.Warn("insecure", "because", open)
 	}
-	m, err := newMeasures()
+	m, err := agent.NewMeasures(agent.Standalone)
 	if err != nil {
 		return err
 	}
-	dumps := metrics.NewInmemSignal(m.dump, metrics.DefaultSignal, s.stderr)
-	defer dumps.Stop()
+	defer m.Dump(s.stderr)()
 
-	n, err := openNode(c, logger, m)
+	n, err := agent.Open(c, logger, m, version)
 	if err != nil {
 		return err
 	}
@@ -114,55 +96,33 @@ func (s *streams) serve(ctx context.Context, c *config) (err error) {
 		}
 		logger.Info("stopping: the member has left the ring")
 		return nil
-	case err := <-n.served:
+	case err := <-n.Served():
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil
 		}
-		return fmt.Errorf("the HTTP API at %s ended: %w", n.httpAddr, err)
+		return fmt.Errorf("the HTTP API at %s ended: %w", n.HTTPAddr(), err)
 	}
 }
 
 // introduce prints what the agent is and where it listens.
-func (s *streams) introduce(c *config, n *node) error {
+func (s *streams) introduce(c *agent.Config, n *agent.Node) error {
 	status, err := n.Status(context.Background())
 	if err != nil {
 		return err
 	}
-	data, ring := c.node.DataDir, "none yet: "+c.intention()
-	switch {
-	case c.alone():
-		data = "in memory, a ring of one member to try things out: it is lost when the agent stops"
-	case c.node.Memory:
-		data = "in memory: it is lost when the agent stops"
-	case data == "":
-		data = "none: a client keeps no keys"
-	}
+	ring := "none yet: " + c.Intention()
 	if status.RingID != "" {
 		ring = fmt.Sprintf("%s, epoch %d, %d members", status.RingID, status.Epoch, status.Members)
 	}
 	http := "none"
-	if n.httpAddr != "" {
-		http = "http://" + n.httpAddr
+	if n.HTTPAddr() != "" {
+		http = "http://" + n.HTTPAddr()
 	}
 	if _, err := fmt.Fprintln(s.stdout, versionText()); err != nil {
 		return err
 	}
 	return printPairs(s.stdout, [][2]string{
 		{"  name", status.Name}, {"  id", shortID(status.ID)}, {"  role", status.Role},
-		{"  gossip", status.GossipAddr}, {"  mesh", status.MeshAddr}, {"  http", http}, {"  data", data}, {"  ring", ring},
+		{"  gossip", status.GossipAddr}, {"  mesh", status.MeshAddr}, {"  http", http}, {"  data", c.Data()}, {"  ring", ring},
 	})
-}
-
-// intention is how the node comes to a ring.
-func (c *config) intention() string {
-	seeds := strings.Join(c.node.Seeds, ", ")
-	switch {
-	case c.node.Expect == 1 && seeds == "":
-		return "founds one of one member"
-	case c.node.Expect == 0 && seeds == "":
-		return "waits for a member of one to appear"
-	case c.node.Expect == 0:
-		return "joins that of " + seeds
-	}
-	return fmt.Sprintf("founds one when %d members are here that expect %d", c.node.Expect, c.node.Expect)
 }

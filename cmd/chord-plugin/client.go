@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/httpapi"
+	"github.com/chord-plugin/chord-plugin/internal/agent"
 )
 
 // defaultTimeout is how long a command waits for the agent.
@@ -55,7 +56,7 @@ func (a *asking) with(f func(agent *httpapi.Client) error) error {
 	}
 	addr := a.addr
 	if addr == "" {
-		addr = lookup(a.environ, variable("http_addr"))
+		addr = agent.Lookup(a.environ, agent.Variable("http_addr"))
 	}
 	agent, err := httpapi.NewClient(httpapi.ClientConfig{Addr: addr})
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/chord-plugin/chord-plugin/internal/agent"
 )
 
 // command is one command of the command line.
@@ -117,7 +119,7 @@ func (c *command) explainFlag(err error) string {
 	if len(names) == 0 {
 		return fmt.Sprintf("there is no flag -%s", unknown)
 	}
-	return fmt.Sprintf("there is no flag -%s; did you mean -%s?", unknown, nearest(unknown, names))
+	return fmt.Sprintf("there is no flag -%s; did you mean -%s?", unknown, agent.Nearest(unknown, names))
 }
 
 func (c *command) line() string {

@@ -9,10 +9,6 @@ import (
 	"github.com/chord-plugin/chord-plugin/httpapi"
 )
 
-// leaveTimeout is how long an agent or a plugin that is told to stop may take to
-// leave the ring first, with leave_on_stop.
-const leaveTimeout = 10 * time.Minute
-
 func newLeave(s *streams) *command {
 	c := newCommand(s, "leave", "", "takes the agent's member out of the ring and stops it")
 	c.text = `The member gives away what it owns, which takes as long as there is data to copy;

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/cli"
 
+	"github.com/chord-plugin/chord-plugin/internal/agent"
 	"github.com/chord-plugin/chord-plugin/plugin"
 )
 
@@ -100,7 +101,7 @@ func unknownCommand(commands map[string]cli.CommandFactory, first string) string
 	if _, ok := commands[first]; ok {
 		return ""
 	}
-	return fmt.Sprintf("there is no command %q; did you mean %q? chord-plugin -help lists all", first, nearest(first, topLevel(commands)))
+	return fmt.Sprintf("there is no command %q; did you mean %q? chord-plugin -help lists all", first, agent.Nearest(first, topLevel(commands)))
 }
 
 func topLevel(commands map[string]cli.CommandFactory) []string {

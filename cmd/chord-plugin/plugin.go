@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/internal/agent"
 	"github.com/chord-plugin/chord-plugin/plugin"
 )
 
@@ -32,7 +31,7 @@ func servePlugin(stderr io.Writer) int {
 	err := plugin.Serve(plugin.ServeConfig{
 		Logger: logger, Version: version,
 		Open: func(_ context.Context, given map[string]string) (backend.Backend, backend.Admin, error) {
-			n, err := openPlugin(given, logger)
+			n, err := agent.OpenForHost(given, os.Environ(), agent.InPlugin, logger, version)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -44,33 +43,4 @@ func servePlugin(stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitDone
-}
-
-// openPlugin starts the node that a host's configuration describes. It returns
-// once the node listens; operations wait until there is a ring.
-func openPlugin(given map[string]string, logger hclog.Logger) (*node, error) {
-	c, err := load(layer{values: given, label: func(key string) string { return key }}, os.Environ(), true)
-	if err != nil {
-		return nil, backend.Errorf(backend.Invalid, "", "%w", err)
-	}
-	logger.SetLevel(c.level())
-	for _, open := range c.unprotected() {
-		logger.Warn("insecure", "because", open)
-	}
-	m, err := newMeasures()
-	if err != nil {
-		return nil, err
-	}
-	n, err := openNode(c, logger, m)
-	if err != nil {
-		return nil, backend.Errorf(backend.Invalid, "", "%w", err)
-	}
-	if n.server != nil {
-		n.serving.Go(func() {
-			if err := <-n.served; !errors.Is(err, http.ErrServerClosed) {
-				logger.Error("the HTTP API ended; the plugin goes on without it", "addr", n.httpAddr, "error", err)
-			}
-		})
-	}
-	return n, nil
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/chord-plugin/chord-plugin/internal/certificates"
 )
 
 // TestScript runs the scripts in testdata/script, with these commands besides
@@ -33,7 +35,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "ports": ports, "allbytes": allBytes, "certificates": certificates,
+			"exits": exits, "until": until, "ports": ports, "allbytes": allBytes, "certificates": writeCertificates,
 		},
 	})
 }
@@ -138,4 +140,11 @@ func allBytes(ts *testscript.TestScript, neg bool, args []string) {
 		b.WriteByte(byte(i))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+}
+
+func writeCertificates(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: certificates DIR")
+	}
+	ts.Check(certificates.Write(ts.MkAbs(args[0])))
 }

@@ -32,7 +32,8 @@ var ours = map[string][]string{
 	"plugin/proto":        {},
 	"plugin":              {"backend", "backend/locking", "plugin/proto"},
 	"httpapi":             {"backend", "backend/locking"},
-	"cmd/chord-plugin":    {"backend", "chord", "chord/ring", "gossip", "httpapi", "internal/moving", "plugin"},
+	"cmd/chord-plugin":    {"backend", "chord/ring", "httpapi", "internal/agent", "internal/moving", "plugin"},
+	"backend/hosting":     {"backend", "internal/agent", "plugin"},
 }
 
 // pure packages import the standard library only, and of it nothing that waits,
@@ -50,9 +51,9 @@ var only = map[string][]string{
 	"google.golang.org/protobuf":          {"plugin", "plugin/proto", "internal/moving"},
 	"github.com/hashicorp/go-plugin":      {"plugin"},
 	"github.com/hashicorp/cli":            {"cmd/chord-plugin"},
-	"github.com/hashicorp/hcl/v2":         {"cmd/chord-plugin"},
+	"github.com/hashicorp/hcl/v2":         {"internal/agent"},
 	"github.com/anishathalye/porcupine":   {"backend/backendtest", "internal/sim", "internal/txnsim", "integration"},
-	"github.com/prometheus/client_golang": {"cmd/chord-plugin"},
+	"github.com/prometheus/client_golang": {"internal/agent"},
 }
 
 type pkg struct {

@@ -1,10 +1,10 @@
-package main
+package agent
 
 import "slices"
 
-// nearest returns the name that takes the fewest changes of a letter to become
+// Nearest returns the name that takes the fewest changes of a letter to become
 // the word, the first of several. It panics when there are no names.
-func nearest(word string, names []string) string {
+func Nearest(word string, names []string) string {
 	return slices.MinFunc(names, func(a, b string) int { return distance(word, a) - distance(word, b) })
 }
 

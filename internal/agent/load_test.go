@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"os"
@@ -10,17 +10,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/chord"
+	"github.com/chord-plugin/chord-plugin/internal/certificates"
 )
 
 // key32 is a gossip key.
 const key32 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-func fromFlags(values map[string]string) layer {
-	return layer{values: values, label: func(key string) string { return "-" + strings.ReplaceAll(key, "_", "-") }}
+func fromFlags(values map[string]string) Layer {
+	return Layer{Values: values, Label: func(key string) string { return "-" + strings.ReplaceAll(key, "_", "-") }}
 }
 
-func fromHost(values map[string]string) layer {
-	return layer{values: values, label: func(key string) string { return key }}
+func fromHost(values map[string]string) Layer {
+	return Layer{Values: values, Label: func(key string) string { return key }}
 }
 
 func writeConfig(t *testing.T, text string) string {
@@ -31,7 +32,7 @@ func writeConfig(t *testing.T, text string) string {
 }
 
 func TestNoSettings(t *testing.T) {
-	c, err := load(fromFlags(nil), nil, false)
+	c, err := Load(fromFlags(nil), nil, Standalone)
 	require.NoError(t, err)
 	host, err := os.Hostname()
 	require.NoError(t, err)
@@ -61,7 +62,7 @@ func TestPrecedence(t *testing.T) {
 		gossip_addr = "127.0.0.1:4"
 	`)
 	environ := []string{"CHORD_NAME=environment", "CHORD_EXPECT=4", "CHORD_GOSSIP_ADDR=", "CHORD_CONFIG=" + file}
-	c, err := load(fromFlags(map[string]string{"name": "flag"}), environ, false)
+	c, err := Load(fromFlags(map[string]string{"name": "flag"}), environ, Standalone)
 	require.NoError(t, err)
 	require.Equal(t, "flag", c.node.Name, "the flag wins")
 	require.Equal(t, 4, c.node.Expect, "then the environment")
@@ -73,21 +74,21 @@ func TestPrecedence(t *testing.T) {
 
 	// A flag names another file than the environment.
 	other := writeConfig(t, `name = "other"`+"\n"+`seeds = "127.0.0.1:9"`+"\n"+`memory = "true"`)
-	c, err = load(fromFlags(map[string]string{"config": other}), []string{"CHORD_CONFIG=" + file}, false)
+	c, err = Load(fromFlags(map[string]string{"config": other}), []string{"CHORD_CONFIG=" + file}, Standalone)
 	require.NoError(t, err)
 	require.Equal(t, "other", c.node.Name)
 	require.Equal(t, []string{"127.0.0.1:9"}, c.node.Seeds)
 	require.Zero(t, c.node.Expect, "with seeds it joins and never founds")
 
 	// A wrong value is refused although another overrides it.
-	_, err = load(fromFlags(map[string]string{"replicas": "3"}), []string{"CHORD_REPLICAS=7"}, false)
+	_, err = Load(fromFlags(map[string]string{"replicas": "3"}), []string{"CHORD_REPLICAS=7"}, Standalone)
 	require.EqualError(t, err, `CHORD_REPLICAS: it is "7"; allowed is 1 to 5`)
 }
 
 // Every setting can be set in every way, and arrives.
 func TestEverySetting(t *testing.T) {
 	tls := t.TempDir()
-	require.NoError(t, writeCertificates(tls))
+	require.NoError(t, certificates.Write(tls))
 	values := map[string]string{
 		"name": "n", "role": "member", "data_dir": "d", "memory": "false", "gossip_addr": "127.0.0.1:1", "gossip_advertise": "127.0.0.2:1",
 		"gossip_key": key32, "mesh_addr": "127.0.0.1:2", "mesh_advertise": "127.0.0.2:2", "http_addr": "127.0.0.1:3", "seeds": "127.0.0.1:4,localhost:5",
@@ -96,17 +97,17 @@ func TestEverySetting(t *testing.T) {
 		"leave_on_stop": "true", "dead_member_reap_after": "off", "sync_rate": "3MiB", "repair_rate": "5000",
 		"tls_ca": filepath.Join(tls, "ca.pem"), "tls_cert": filepath.Join(tls, "cert.pem"), "tls_key": filepath.Join(tls, "key.pem"),
 	}
-	require.Len(t, values, len(settings)-1, "all but config")
+	require.Len(t, values, len(Settings)-1, "all but config")
 	environ, file := []string{}, ""
 	for key, v := range values {
-		environ = append(environ, variable(key)+"="+v)
+		environ = append(environ, Variable(key)+"="+v)
 		file += key + " = \"" + v + "\"\n"
 	}
-	for name, from := range map[string]func() (*config, error){
-		"flags":       func() (*config, error) { return load(fromFlags(values), nil, false) },
-		"environment": func() (*config, error) { return load(fromFlags(nil), environ, false) },
-		"file": func() (*config, error) {
-			return load(fromFlags(map[string]string{"config": writeConfig(t, file)}), nil, false)
+	for name, from := range map[string]func() (*Config, error){
+		"flags":       func() (*Config, error) { return Load(fromFlags(values), nil, Standalone) },
+		"environment": func() (*Config, error) { return Load(fromFlags(nil), environ, Standalone) },
+		"file": func() (*Config, error) {
+			return Load(fromFlags(map[string]string{"config": writeConfig(t, file)}), nil, Standalone)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +126,7 @@ func TestEverySetting(t *testing.T) {
 			require.Equal(t, "127.0.0.1:3", c.httpAddr)
 			require.Equal(t, 100, c.httpMaxValueSize)
 			require.Equal(t, "debug", c.logLevel)
-			require.True(t, c.logJSON)
+			require.True(t, c.json)
 			require.True(t, c.insecure)
 			require.True(t, c.leaveOnStop)
 		})
@@ -188,40 +189,40 @@ func TestWrongValues(t *testing.T) {
 		{"repair_rate", "MiB", `allowed is 1KiB to 64GiB, or a number of bytes`},
 	} {
 		t.Run(test.key+"="+test.value[:min(len(test.value), 10)], func(t *testing.T) {
-			_, err := load(fromHost(map[string]string{test.key: test.value}), nil, false)
+			_, err := Load(fromHost(map[string]string{test.key: test.value}), nil, Standalone)
 			require.ErrorContains(t, err, test.key+": it is ")
 			require.ErrorContains(t, err, test.value[:min(len(test.value), 1)])
 			require.ErrorContains(t, err, test.want)
 		})
 	}
 	// A key does not show in an error.
-	_, err := load(fromHost(map[string]string{"gossip_key": "c2VzYW1l"}), nil, false)
+	_, err := Load(fromHost(map[string]string{"gossip_key": "c2VzYW1l"}), nil, Standalone)
 	require.EqualError(t, err, "gossip_key: it is 8 characters that are not shown here; allowed is 16, 24 or 32 bytes in base64")
 }
 
 func TestRates(t *testing.T) {
 	for value, want := range map[string]int{"auto": 0, "1024": 1024, "1KiB": 1024, "8388608": 8 << 20, "8MiB": 8 << 20, "64GiB": 64 << 30} {
-		require.Equal(t, want, settle(t, false, map[string]string{"sync_rate": value}).node.SyncRate, value)
+		require.Equal(t, want, settle(t, Standalone, map[string]string{"sync_rate": value}).node.SyncRate, value)
 	}
-	require.Equal(t, 90*time.Second, settle(t, false, map[string]string{"dead_member_reap_after": "90s"}).node.ReapAfter)
+	require.Equal(t, 90*time.Second, settle(t, Standalone, map[string]string{"dead_member_reap_after": "90s"}).node.ReapAfter)
 }
 
 func TestUnknown(t *testing.T) {
-	_, err := load(fromHost(map[string]string{"data_directory": "x", "node": "y"}), nil, true)
+	_, err := Load(fromHost(map[string]string{"data_directory": "x", "node": "y"}), nil, InPlugin)
 	require.EqualError(t, err, "data_directory: there is no such setting; did you mean \"data_dir\"?\nnode: there is no such setting; did you mean \"name\"?")
 
-	_, err = load(fromFlags(nil), []string{"CHORD_SEED=x", "PATH=/bin"}, false)
+	_, err = Load(fromFlags(nil), []string{"CHORD_SEED=x", "PATH=/bin"}, Standalone)
 	require.EqualError(t, err, "the environment variable CHORD_SEED is no setting; did you mean CHORD_SEEDS?")
 
 	file := writeConfig(t, "expct = 3\n")
-	_, err = load(fromFlags(map[string]string{"config": file}), nil, false)
+	_, err = Load(fromFlags(map[string]string{"config": file}), nil, Standalone)
 	require.EqualError(t, err, file+`: expct: there is no such setting; did you mean "expect"?`)
 
 	// These begin like ours and belong to others.
-	c, err := load(fromFlags(nil), []string{
+	c, err := Load(fromFlags(nil), []string{
 		"CHORD_PLUGIN=cookie", "CHORD_TEST_X=1", "CHORD_SERVICE_HOST=10.0.0.1", "CHORD_SERVICE_PORT=8500", "CHORD_SERVICE_PORT_HTTP=8500",
 		"CHORD_PORT=tcp://10.0.0.1:8500", "CHORD_PORT_8500_TCP=x", "CHORD_PORT_8500_TCP_ADDR=x", "CHORD_AGENT_SERVICE_HOST=10.0.0.2",
-	}, false)
+	}, Standalone)
 	require.NoError(t, err)
 	require.Empty(t, c.from)
 }
@@ -240,7 +241,7 @@ func TestFile(t *testing.T) {
 		{"long", strings.Repeat("#", maxFile+1), "has more than 1048576 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := load(fromFlags(map[string]string{"config": writeConfig(t, test.text)}), nil, false)
+			_, err := Load(fromFlags(map[string]string{"config": writeConfig(t, test.text)}), nil, Standalone)
 			require.ErrorContains(t, err, test.want)
 		})
 	}
@@ -252,6 +253,6 @@ func TestNearest(t *testing.T) {
 	require.Equal(t, 3, distance("abc", ""))
 	require.Equal(t, 3, distance("kitten", "sitting"))
 	require.Equal(t, 2, distance("ab", "ba"))
-	require.Equal(t, "seeds", nearest("sedes", keys()))
-	require.Equal(t, "mesh_addr", nearest("meshaddr", keys()))
+	require.Equal(t, "seeds", Nearest("sedes", keys()))
+	require.Equal(t, "mesh_addr", Nearest("meshaddr", keys()))
 }

@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"context"
@@ -22,9 +22,9 @@ import (
 // httpGrace is how long a stopping node lets requests end.
 const httpGrace = 2 * time.Second
 
-// node is a running node of the ring with its HTTP API, if it has one. It is
+// Node is a running node of the ring with its HTTP API, if it has one. It is
 // the plugin.Stopper and backend.Admin that a host gets.
-type node struct {
+type Node struct {
 	*chord.Instance
 	log         hclog.Logger
 	leaveOnStop bool
@@ -45,9 +45,9 @@ type node struct {
 	parting bool
 }
 
-// openNode starts what c says.
-func openNode(c *config, logger hclog.Logger, m *measures) (*node, error) {
-	n := &node{log: logger, leaveOnStop: c.leaveOnStop, served: make(chan error, 1)}
+// Open starts what c says. The version is told to others, for people.
+func Open(c *Config, logger hclog.Logger, m *Measures, version string) (*Node, error) {
+	n := &Node{log: logger, leaveOnStop: c.leaveOnStop, served: make(chan error, 1)}
 	var listener net.Listener
 	if c.httpAddr != "" {
 		var err error
@@ -79,10 +79,17 @@ func openNode(c *config, logger hclog.Logger, m *measures) (*node, error) {
 	return n, nil
 }
 
+// HTTPAddr is where the HTTP API listens; empty: nowhere.
+func (n *Node) HTTPAddr() string { return n.httpAddr }
+
+// Served yields the error with which the HTTP API ended, once. OpenForHost listens
+// to it itself.
+func (n *Node) Served() <-chan error { return n.served }
+
 // reachable is the address at which others find the HTTP API: for an API on
 // every interface, at the host where they find gossip or the mesh. It is empty
 // when that is not known.
-func (c *config) reachable(addr string) string {
+func (c *Config) reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return ""
@@ -101,12 +108,12 @@ func (c *config) reachable(addr string) string {
 
 // explainListen names the setting whose address can not be listened at. Not
 // every error from below has the address as a value, but each names it.
-func (c *config) explainListen(err error) error {
+func (c *Config) explainListen(err error) error {
 	listeners := c.listeners()
 	for _, key := range slices.Sorted(maps.Keys(listeners)) {
 		named := regexp.MustCompile(`(^|[^0-9.])` + regexp.QuoteMeta(listeners[key]) + `($|[^0-9])`)
 		if listeners[key] != "" && named.MatchString(err.Error()) {
-			return fmt.Errorf("%s (-%s) is %s: %w", key, (&setting{key: key}).flag(), listeners[key], err)
+			return fmt.Errorf("%s (-%s) is %s: %w", key, (&Setting{Key: key}).Flag(), listeners[key], err)
 		}
 	}
 	return err
@@ -114,7 +121,7 @@ func (c *config) explainListen(err error) error {
 
 // Leave leaves the ring; see backend.Admin. When who asked waits no longer the
 // member goes on leaving, and the node is done all the same once it has.
-func (n *node) Leave(ctx context.Context) error {
+func (n *Node) Leave(ctx context.Context) error {
 	err := n.Instance.Leave(ctx)
 	if err == nil || ctx.Err() == nil {
 		return err
@@ -133,7 +140,7 @@ func (n *node) Leave(ctx context.Context) error {
 }
 
 // StopTimeout is how long Stop may take.
-func (n *node) StopTimeout() time.Duration {
+func (n *Node) StopTimeout() time.Duration {
 	if !n.leaveOnStop {
 		return 0
 	}
@@ -142,7 +149,7 @@ func (n *node) StopTimeout() time.Duration {
 
 // Stop leaves the ring, if the node is in one and somebody else is, too. It is
 // called with leave_on_stop before Close.
-func (n *node) Stop(ctx context.Context) error {
+func (n *Node) Stop(ctx context.Context) error {
 	select {
 	case <-n.Done():
 		return nil // it has left, or is of no use any more
@@ -163,7 +170,7 @@ func (n *node) Stop(ctx context.Context) error {
 }
 
 // Close stops the API, then the node.
-func (n *node) Close() error {
+func (n *Node) Close() error {
 	n.mu.Lock()
 	n.end()
 	n.mu.Unlock()

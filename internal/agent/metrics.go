@@ -1,7 +1,8 @@
-package main
+package agent
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -22,17 +23,17 @@ const (
 	metricExpiry = 10 * time.Minute
 )
 
-// measures is where the process counts what it does.
-type measures struct {
+// Measures is where a node counts what it does.
+type Measures struct {
 	all  *metrics.Metrics
 	dump *metrics.InmemSink
 	// handler shows them in Prometheus' format.
 	handler http.Handler
 }
 
-// newMeasures makes the process's global metrics, which memberlist writes to by
-// itself.
-func newMeasures() (*measures, error) {
+// NewMeasures makes the process's global metrics, which memberlist writes to by
+// itself; in a host's process, metrics beside the global ones, which are the host's.
+func NewMeasures(place Place) (*Measures, error) {
 	registry := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := registry.Register(c); err != nil {
@@ -43,15 +44,24 @@ func newMeasures() (*measures, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	m := &measures{
+	m := &Measures{
 		dump:    metrics.NewInmemSink(dumpInterval, dumpRetain),
 		handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}
 	conf := metrics.DefaultConfig("chord")
 	conf.EnableHostname = false
 	conf.EnableRuntimeMetrics = false // the Go collector has them
-	if m.all, err = metrics.NewGlobal(conf, metrics.FanoutSink{m.dump, shown}); err != nil {
+	begin := metrics.NewGlobal
+	if place == Embedded {
+		begin = metrics.New
+	}
+	if m.all, err = begin(conf, metrics.FanoutSink{m.dump, shown}); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	return m, nil
+}
+
+// Dump prints what was counted in the last minute at each SIGUSR1, until stop.
+func (m *Measures) Dump(w io.Writer) (stop func()) {
+	return metrics.NewInmemSignal(m.dump, metrics.DefaultSignal, w).Stop
 }

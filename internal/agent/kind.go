@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"encoding/base64"
@@ -20,8 +20,8 @@ var errRefused = errors.New("refused")
 
 // The kinds of settings. Each takes where the value goes.
 
-func path(to func(*config) *string) kind {
-	return kind{allowed: "a path", set: func(c *config, v string) error {
+func path(to func(*Config) *string) kind {
+	return kind{allowed: "a path", set: func(c *Config, v string) error {
 		if v == "" || strings.ContainsRune(v, 0) {
 			return errRefused
 		}
@@ -30,8 +30,8 @@ func path(to func(*config) *string) kind {
 	}}
 }
 
-func name(to func(*config) *string) kind {
-	return kind{allowed: fmt.Sprintf("1 to %d bytes of printable text", gossip.MaxName), set: func(c *config, v string) error {
+func name(to func(*Config) *string) kind {
+	return kind{allowed: fmt.Sprintf("1 to %d bytes of printable text", gossip.MaxName), set: func(c *Config, v string) error {
 		if v == "" || len(v) > gossip.MaxName || !utf8.ValidString(v) || strings.ContainsFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			return errRefused
 		}
@@ -40,13 +40,13 @@ func name(to func(*config) *string) kind {
 	}}
 }
 
-func choice[T ~string](to func(*config) *T, values ...T) kind {
+func choice[T ~string](to func(*Config) *T, values ...T) kind {
 	words := make([]string, len(values))
 	for i, v := range values {
 		words[i] = string(v)
 	}
 	last := len(words) - 1
-	return kind{allowed: strings.Join(words[:last], ", ") + " or " + words[last], set: func(c *config, v string) error {
+	return kind{allowed: strings.Join(words[:last], ", ") + " or " + words[last], set: func(c *Config, v string) error {
 		if !slices.Contains(values, T(v)) {
 			return errRefused
 		}
@@ -55,8 +55,8 @@ func choice[T ~string](to func(*config) *T, values ...T) kind {
 	}}
 }
 
-func boolean(to func(*config) *bool) kind {
-	return kind{allowed: "true or false", boolean: true, set: func(c *config, v string) error {
+func boolean(to func(*Config) *bool) kind {
+	return kind{allowed: "true or false", Boolean: true, set: func(c *Config, v string) error {
 		if v != "true" && v != "false" {
 			return errRefused
 		}
@@ -65,8 +65,8 @@ func boolean(to func(*config) *bool) kind {
 	}}
 }
 
-func integer(least, most int, unit string, to func(*config) *int) kind {
-	return kind{allowed: fmt.Sprintf("%d to %d%s", least, most, unit), set: func(c *config, v string) error {
+func integer(least, most int, unit string, to func(*Config) *int) kind {
+	return kind{allowed: fmt.Sprintf("%d to %d%s", least, most, unit), set: func(c *Config, v string) error {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < least || n > most {
 			return errRefused
@@ -89,8 +89,8 @@ const (
 )
 
 // rate takes bytes a second.
-func rate(to func(*config) *int) kind {
-	return kind{allowed: "1KiB to 64GiB, or a number of bytes", set: func(c *config, v string) error {
+func rate(to func(*Config) *int) kind {
+	return kind{allowed: "1KiB to 64GiB, or a number of bytes", set: func(c *Config, v string) error {
 		for _, unit := range units {
 			digits, ok := strings.CutSuffix(v, unit.suffix)
 			if !ok {
@@ -108,11 +108,11 @@ func rate(to func(*config) *int) kind {
 }
 
 // rateOrAuto is rate, or "auto" for 0: gently.
-func rateOrAuto(to func(*config) *int) kind {
+func rateOrAuto(to func(*Config) *int) kind {
 	k := rate(to)
 	number := k.set
 	k.allowed = "auto, " + k.allowed
-	k.set = func(c *config, v string) error {
+	k.set = func(c *Config, v string) error {
 		if v == "auto" {
 			*to(c) = 0
 			return nil
@@ -127,7 +127,7 @@ func rateOrAuto(to func(*config) *int) kind {
 const leastReap, mostReap = time.Second, 30 * 24 * time.Hour
 
 func reapAfter() kind {
-	return kind{allowed: "1s to 720h, or off", set: func(c *config, v string) error {
+	return kind{allowed: "1s to 720h, or off", set: func(c *Config, v string) error {
 		if v == "off" {
 			c.node.ReapAfter = -1
 			return nil
@@ -142,7 +142,7 @@ func reapAfter() kind {
 }
 
 func clockDrift() kind {
-	return kind{allowed: "1s to 24h", set: func(c *config, v string) error {
+	return kind{allowed: "1s to 24h", set: func(c *Config, v string) error {
 		d, err := time.ParseDuration(v)
 		if err != nil || d < time.Second || d > 24*time.Hour {
 			return errRefused
@@ -153,8 +153,8 @@ func clockDrift() kind {
 }
 
 // address takes host:port; the port may be 0, which picks a free one.
-func address(to func(*config) *string) kind {
-	return kind{allowed: "host:port, such as 127.0.0.1:7946", set: func(c *config, v string) error {
+func address(to func(*Config) *string) kind {
+	return kind{allowed: "host:port, such as 127.0.0.1:7946", set: func(c *Config, v string) error {
 		if err := checkAddress(v); err != nil {
 			return err
 		}
@@ -164,11 +164,11 @@ func address(to func(*config) *string) kind {
 }
 
 // optionalAddress is address that an empty value switches off.
-func optionalAddress(to func(*config) *string) kind {
+func optionalAddress(to func(*Config) *string) kind {
 	k := address(to)
 	k.allowed += ", or empty"
 	set := k.set
-	k.set = func(c *config, v string) error {
+	k.set = func(c *Config, v string) error {
 		if v == "" {
 			*to(c) = ""
 			return nil
@@ -192,8 +192,8 @@ func checkAddress(v string) error {
 	return nil
 }
 
-func addresses(to func(*config) *[]string) kind {
-	return kind{list: true, allowed: fmt.Sprintf("up to %d addresses host:port, separated by commas", maxSeeds), set: func(c *config, v string) error {
+func addresses(to func(*Config) *[]string) kind {
+	return kind{List: true, allowed: fmt.Sprintf("up to %d addresses host:port, separated by commas", maxSeeds), set: func(c *Config, v string) error {
 		var all []string
 		for field := range strings.SplitSeq(v, ",") {
 			field = strings.TrimSpace(field)
@@ -214,7 +214,7 @@ func addresses(to func(*config) *[]string) kind {
 }
 
 func gossipKey() kind {
-	return kind{secret: true, allowed: "16, 24 or 32 bytes in base64", set: func(c *config, v string) error {
+	return kind{secret: true, allowed: "16, 24 or 32 bytes in base64", set: func(c *Config, v string) error {
 		key, err := base64.StdEncoding.DecodeString(v)
 		if err != nil || !slices.Contains([]int{16, 24, 32}, len(key)) {
 			return errRefused

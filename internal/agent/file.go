@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"fmt"
@@ -17,8 +17,8 @@ import (
 const maxFile = 1 << 20
 
 // readFile takes the settings from an HCL file of the form key = value.
-func readFile(name string) (layer, error) {
-	l := layer{values: map[string]string{}, label: func(key string) string { return name + ": " + key }}
+func readFile(name string) (Layer, error) {
+	l := Layer{Values: map[string]string{}, Label: func(key string) string { return name + ": " + key }}
 	text, err := readBounded(name)
 	if err != nil {
 		return l, fmt.Errorf("config: %w", err)
@@ -35,8 +35,8 @@ func readFile(name string) (layer, error) {
 		if key == "config" {
 			return l, fmt.Errorf("%s: config: a file names no other file; leave it out", name)
 		}
-		if l.values[key], err = written(attributes[key]); err != nil {
-			return l, fmt.Errorf("%s: %w", l.label(key), err)
+		if l.Values[key], err = written(attributes[key]); err != nil {
+			return l, fmt.Errorf("%s: %w", l.Label(key), err)
 		}
 	}
 	return l, nil

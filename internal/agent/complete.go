@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 )
 
 // complete derives what was not set and refuses what does not fit together.
-func (c *config) complete() error {
-	if c.inPlugin && !c.given("role") && len(c.node.Seeds) > 0 && !c.given("data_dir") && !c.given("memory") {
+func (c *Config) complete() error {
+	if c.place != Standalone && !c.given("role") && len(c.node.Seeds) > 0 && !c.given("data_dir") && !c.given("memory") {
 		c.node.Role = chord.RoleClient
 	}
 	client := c.node.Role == chord.RoleClient
@@ -43,8 +43,10 @@ func (c *config) complete() error {
 		return fmt.Errorf("data_dir: it is %q, and memory is true; leave one of them out", c.node.DataDir)
 	case !client && c.node.Memory && c.node.Expect == 0 && len(c.node.Seeds) == 0:
 		return errors.New("expect: it is 0 and there are no seeds; say how many members found the ring, or whom to join")
-	case c.inPlugin && c.given("log_json"):
+	case c.place != Standalone && c.given("log_json"):
 		return fmt.Errorf("%s: a plugin hands its log to its host, which prints it; leave it out", c.from["log_json"])
+	case c.place == Embedded && c.given("log_level"):
+		return fmt.Errorf("%s: a node in the host's process logs at the host's level; leave it out", c.from["log_level"])
 	}
 	for _, key := range []string{"data_dir", "memory", "expect", "replicas", "tokens", "leave_on_stop", "dead_member_reap_after", "sync_rate", "repair_rate"} {
 		if client && c.given(key) {
@@ -62,7 +64,7 @@ func (c *config) complete() error {
 
 // alone: nothing says where to keep data nor with whom, so that it is a ring of
 // one member in memory, to try things out.
-func (c *config) alone() bool {
+func (c *Config) alone() bool {
 	return c.node.Role == chord.RoleMember && !c.given("data_dir") && !c.given("memory") && !c.given("seeds") && !c.given("expect")
 }
 
@@ -70,7 +72,7 @@ func (c *config) alone() bool {
 // machine may run many.
 const clientSuffix = 4
 
-func (c *config) inventName() error {
+func (c *Config) inventName() error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("name: it is not set, and the host name is not to be had: %w", err)
@@ -86,11 +88,11 @@ func (c *config) inventName() error {
 }
 
 // listeners are the settings that say where the process listens.
-func (c *config) listeners() map[string]string {
+func (c *Config) listeners() map[string]string {
 	return map[string]string{"gossip_addr": c.node.GossipAddr, "mesh_addr": c.node.MeshAddr, "http_addr": c.httpAddr}
 }
 
-func (c *config) checkPorts() error {
+func (c *Config) checkPorts() error {
 	for _, pair := range [][2]string{{"gossip_addr", "mesh_addr"}, {"gossip_addr", "http_addr"}, {"mesh_addr", "http_addr"}} {
 		a, b := c.listeners()[pair[0]], c.listeners()[pair[1]]
 		if a != "" && a == b && !strings.HasSuffix(a, ":0") {
@@ -101,7 +103,7 @@ func (c *config) checkPorts() error {
 }
 
 // loadTLS reads the certificates of the mesh.
-func (c *config) loadTLS() error {
+func (c *Config) loadTLS() error {
 	files := map[string]string{"tls_ca": c.tlsCA, "tls_cert": c.tlsCert, "tls_key": c.tlsKey}
 	missing := ""
 	for _, key := range []string{"tls_ca", "tls_cert", "tls_key"} {
@@ -132,16 +134,16 @@ func (c *config) loadTLS() error {
 }
 
 // checkSafety refuses to listen beyond loopback without protection.
-func (c *config) checkSafety() error {
-	if open := c.unprotected(); len(open) > 0 && !c.insecure {
+func (c *Config) checkSafety() error {
+	if open := c.Unprotected(); len(open) > 0 && !c.insecure {
 		return fmt.Errorf("%s; or set insecure = true if nobody else can reach the network", strings.Join(open, "; "))
 	}
 	return nil
 }
 
-// unprotected says what listens beyond loopback without protection, and what to
+// Unprotected says what listens beyond loopback without protection, and what to
 // do about it.
-func (c *config) unprotected() []string {
+func (c *Config) Unprotected() []string {
 	var open []string
 	gossips, meshes := !loopback(c.node.GossipAddr), !loopback(c.node.MeshAddr)
 	if (gossips || meshes) && c.node.GossipKey == nil {

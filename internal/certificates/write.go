@@ -1,4 +1,5 @@
-package main
+// Package certificates makes those that tests use.
+package certificates
 
 import (
 	"crypto/ecdsa"
@@ -12,19 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func certificates(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: certificates DIR")
-	}
-	ts.Check(writeCertificates(ts.MkAbs(args[0])))
-}
-
-// writeCertificates makes an authority and a certificate of it for 127.0.0.1.
-func writeCertificates(dir string) error {
+// Write makes an authority and a certificate of it for 127.0.0.1: ca.pem, cert.pem and
+// key.pem in dir. They hold for an hour.
+func Write(dir string) error {
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 )
 
 func TestReachable(t *testing.T) {
-	c := &config{node: chord.Config{GossipAddr: "0.0.0.0:1", MeshAddr: "[::]:2"}}
+	c := &Config{node: chord.Config{GossipAddr: "0.0.0.0:1", MeshAddr: "[::]:2"}}
 	require.Equal(t, "127.0.0.1:8500", c.reachable("127.0.0.1:8500"))
 	require.Empty(t, c.reachable(""), "there is no API")
 	require.Empty(t, c.reachable("[::]:8500"))
@@ -23,7 +23,7 @@ func TestReachable(t *testing.T) {
 }
 
 func TestExplainListen(t *testing.T) {
-	c := &config{httpAddr: "127.0.0.1:70", node: chord.Config{GossipAddr: "127.0.0.1:7", MeshAddr: "127.0.0.1:700"}}
+	c := &Config{httpAddr: "127.0.0.1:70", node: chord.Config{GossipAddr: "127.0.0.1:7", MeshAddr: "127.0.0.1:700"}}
 	for text, want := range map[string]string{
 		"listen tcp 127.0.0.1:70: bind":     "http_addr (-http-addr) is 127.0.0.1:70: listen tcp 127.0.0.1:70: bind",
 		"mesh: cannot listen 127.0.0.1:700": "mesh_addr (-mesh-addr) is 127.0.0.1:700: mesh: cannot listen 127.0.0.1:700",

@@ -1,0 +1,200 @@
+package hosting
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// sessionName is what operators see of the session of a lock.
+const sessionName = "lock of a host"
+
+// fenceOf is what a write carries.
+func (s *Store) fenceOf(unfenced bool) backend.Fence {
+	if unfenced {
+		return backend.Fence{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fence
+}
+
+// Lock is a lock of a host's, held or not. It is safe for use by many goroutines.
+// Make one with NewLock.
+type Lock struct {
+	s          *Store
+	key, value string
+
+	mu sync.Mutex
+	// taking tells that a call of Lock is under way.
+	taking bool
+	held   backend.Lock
+	// fence is that of the last time it was held.
+	fence backend.Fence
+}
+
+// NewLock returns the lock of key, which is not held yet. The value tells others who
+// holds it.
+func (s *Store) NewLock(key, value string) *Lock { return &Lock{s: s, key: key, value: value} }
+
+// Lock waits until it has the lock and returns a channel that is closed when the lock
+// is lost. It returns nil and no error when stop is closed first; stop may be nil.
+//
+// Where the backend has fences, whatever an earlier holder still writes fails from
+// then on. The writes of this store carry the lock, until the host registers one:
+// hosts that know of no fences have them all the same.
+func (l *Lock) Lock(stop <-chan struct{}) (<-chan struct{}, error) {
+	l.mu.Lock()
+	busy := l.taking || l.held != nil && !isLost(l.held)
+	l.taking = !busy || l.taking
+	l.mu.Unlock()
+	if busy {
+		return nil, errors.New("the lock is held or waited for already")
+	}
+	held, err := l.take(stop)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taking = false
+	if held == nil {
+		return nil, err
+	}
+	l.held, l.fence = held, backend.FenceOf(held)
+	if l.s.can.Has(backend.CanFence) {
+		l.s.carry(l.fence, false)
+	}
+	return held.Lost(), nil
+}
+
+func isLost(held backend.Lock) bool {
+	select {
+	case <-held.Lost():
+		return true
+	default:
+		return false
+	}
+}
+
+// take waits for the lock, and fences off those who had it. It returns nil when stop
+// is closed.
+func (l *Lock) take(stop <-chan struct{}) (backend.Lock, error) {
+	ctx, cancel := context.WithCancel(l.s.life)
+	stopped := make(chan struct{})
+	var watching sync.WaitGroup
+	defer func() {
+		cancel()
+		watching.Wait()
+	}()
+	watching.Go(func() {
+		select {
+		case <-stop:
+			close(stopped)
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	held, err := l.acquire(ctx)
+	select {
+	case <-stopped:
+		if err != nil {
+			return nil, nil
+		}
+	default:
+	}
+	return held, err
+}
+
+func (l *Lock) acquire(ctx context.Context) (backend.Lock, error) {
+	b, err := l.s.backend(ctx, l.key)
+	if err != nil {
+		return nil, err
+	}
+	locker, ok := b.(backend.Locker)
+	if !ok {
+		return nil, backend.Errorf(backend.Invalid, l.key, "the storage has no locks")
+	}
+	delay := l.s.stanza.lockDelay
+	if delay == 0 {
+		delay = backend.NoLockDelay
+	}
+	held, err := locker.Lock(ctx, backend.LockOptions{
+		Key: l.key, Value: []byte(l.value),
+		Own: backend.SessionOptions{Name: sessionName, TTL: l.s.stanza.sessionTTL, LockDelay: delay},
+	})
+	if err != nil || !l.s.can.Has(backend.CanFence) {
+		return held, err
+	}
+	bounded, cancel := l.s.bounded(ctx)
+	defer cancel()
+	if err := b.(backend.Fencer).Fence(bounded, backend.FenceOf(held)); err != nil {
+		return nil, errors.Join(err, l.release(held))
+	}
+	return held, nil
+}
+
+// Unlock releases the lock. It is no error if it is not held any more.
+func (l *Lock) Unlock() error {
+	l.mu.Lock()
+	held := l.held
+	l.mu.Unlock()
+	if held == nil {
+		return nil
+	}
+	return l.release(held)
+}
+
+func (l *Lock) release(held backend.Lock) error {
+	ctx, cancel := l.s.bounded(context.Background())
+	defer cancel()
+	if err := held.Unlock(ctx); err != nil && backend.CodeOf(err) != backend.LockLost {
+		return err
+	}
+	return nil
+}
+
+// Value tells whether anybody holds the lock, and the value of who does.
+func (l *Lock) Value() (held bool, value string, err error) {
+	ctx, cancel := l.s.bounded(context.Background())
+	defer cancel()
+	b, err := l.s.backend(ctx, l.key)
+	if err != nil {
+		return false, "", err
+	}
+	v, held, err := backend.LockValue(ctx, b, l.key)
+	return held, string(v), err
+}
+
+// IsActivelyHeld asks the storage whether this lock is held, whatever the channel says.
+func (l *Lock) IsActivelyHeld(ctx context.Context) (bool, error) {
+	l.mu.Lock()
+	held := l.held
+	l.mu.Unlock()
+	if held == nil {
+		return false, nil
+	}
+	e, err := l.s.Get(ctx, l.key)
+	return e != nil && e.Session == held.Session() && e.LockToken == held.Token(), err
+}
+
+// Register makes every later write of the store carry the lock, which must have been
+// held, through whichever store. If somebody else has it since, these writes fail.
+func (s *Store) Register(l *Lock) error {
+	l.mu.Lock()
+	fence := l.fence
+	l.mu.Unlock()
+	if fence == (backend.Fence{}) {
+		return backend.Errorf(backend.Invalid, l.key, "the lock was never held, or the storage has no fences; take it first")
+	}
+	s.carry(fence, true)
+	return nil
+}
+
+// carry makes f what writes carry. What the host has registered goes before.
+func (s *Store) carry(f backend.Fence, register bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if register || !s.registered {
+		s.fence, s.registered = f, register
+	}
+}

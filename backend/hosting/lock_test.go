@@ -1,0 +1,130 @@
+package hosting
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/memory"
+)
+
+func TestLockIsStopped(t *testing.T) {
+	shared := newMemory()
+	one, two := over(t, shared), over(t, shared)
+	first, second := one.NewLock("lock", "one"), two.NewLock("lock", "two")
+	lost, err := first.Lock(nil)
+	require.NoError(t, err)
+	_, err = first.Lock(nil)
+	require.ErrorContains(t, err, "held or waited for already")
+
+	stop := make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		got, err := second.Lock(stop)
+		require.NoError(t, err)
+		require.Nil(t, got)
+	})
+	close(stop)
+	waiting.Wait()
+	for _, l := range []*Lock{first, second} {
+		held, value, err := l.Value()
+		require.NoError(t, err)
+		require.True(t, held)
+		require.Equal(t, "one", value)
+	}
+
+	require.NoError(t, second.Unlock(), "never held")
+	require.NoError(t, first.Unlock())
+	<-lost
+	require.NoError(t, first.Unlock(), "not held any more")
+	held, _, err := first.Value()
+	require.NoError(t, err)
+	require.False(t, held)
+	_, err = second.Lock(nil)
+	require.NoError(t, err)
+	require.NoError(t, second.Unlock())
+}
+
+// A lock whose fence cannot be set is not held.
+func TestFenceFails(t *testing.T) {
+	shared := newMemory()
+	s := over(t, unfenceable{shared})
+	l := s.NewLock("lock", "x")
+	_, err := l.Lock(nil)
+	require.ErrorIs(t, err, backend.ErrNoQuorum)
+	held, _, err := l.Value()
+	require.NoError(t, err)
+	require.False(t, held)
+	require.ErrorIs(t, s.Register(l), backend.ErrInvalid)
+}
+
+type unfenceable struct{ *memory.Store }
+
+func (unfenceable) Fence(context.Context, backend.Fence) error {
+	return backend.Errorf(backend.NoQuorum, "", "too few members")
+}
+
+// A storage without fences delays the next holder instead.
+func TestLockDelay(t *testing.T) {
+	require.Zero(t, over(t, newMemory()).stanza.lockDelay)
+	require.Equal(t, backend.DefaultLockDelay, over(t, struct {
+		backend.Backend
+		backend.Locker
+	}{newMemory(), newMemory()}).stanza.lockDelay)
+	s, err := New(struct{ backend.Backend }{newMemory()}, map[string]string{"lock_delay": "0s"}, nil)
+	require.NoError(t, err)
+	require.Zero(t, s.stanza.lockDelay)
+	_, err = s.NewLock("k", "").Lock(nil)
+	require.ErrorContains(t, err, "no locks")
+	_, err = s.Begin(t.Context(), true)
+	require.ErrorContains(t, err, "no transactions")
+	require.NoError(t, s.Close())
+}
+
+// What the host registers is what writes carry, whatever lock is taken later.
+func TestRegisteredLockCounts(t *testing.T) {
+	shared := newMemory()
+	s, other := over(t, shared), over(t, shared)
+	active, side := s.NewLock("active", "s"), s.NewLock("side", "s")
+	for _, l := range []*Lock{active, side} {
+		_, err := l.Lock(nil)
+		require.NoError(t, err)
+		require.NoError(t, s.Register(active))
+	}
+	require.NoError(t, side.Unlock())
+	_, err := other.NewLock("side", "other").Lock(nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Put(t.Context(), "k", nil, false))
+	require.NoError(t, active.Unlock())
+	_, err = other.NewLock("active", "other").Lock(nil)
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Put(t.Context(), "k", nil, false), backend.ErrFenced)
+	require.NoError(t, s.Put(t.Context(), "k", nil, true))
+}
+
+// An end of the store ends who waits for a lock.
+func TestCloseEndsLock(t *testing.T) {
+	shared := newMemory()
+	holder := over(t, shared)
+	_, err := holder.NewLock("lock", "x").Lock(nil)
+	require.NoError(t, err)
+	s, err := New(struct {
+		backend.Backend
+		backend.Locker
+	}{closeless{shared}, shared}, nil, nil)
+	require.NoError(t, err)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		_, err := s.NewLock("lock", "y").Lock(nil)
+		require.Error(t, err)
+	})
+	require.NoError(t, s.Close())
+	waiting.Wait()
+}
+
+type closeless struct{ backend.Backend }
+
+func (closeless) Close() error { return nil }

@@ -1,0 +1,230 @@
+package hosting
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/internal/agent"
+	"github.com/chord-plugin/chord-plugin/plugin"
+)
+
+const (
+	// openTimeout bounds the start of a plugin on top of plugin_start_timeout: its
+	// configuring, which opens the data directory.
+	openTimeout = 2 * time.Minute
+	// firstPause and lastPause bound the time between two attempts to start a plugin
+	// again that died. Each is twice the one before.
+	firstPause = time.Second
+	lastPause  = 30 * time.Second
+)
+
+// A Store is a backend as a host uses it: every operation has an end, and a plugin
+// that dies is started again. It is safe for use by many goroutines.
+type Store struct {
+	stanza *stanza
+	log    hclog.Logger
+	can    backend.Capability
+	limits backend.Limits
+	// life ends with Close.
+	life context.Context
+	end  context.CancelFunc
+	// running are the goroutines of the store.
+	running sync.WaitGroup
+
+	mu sync.Mutex
+	// now is nil while the plugin is being started again; changed is closed when it
+	// changes.
+	now     backend.Backend
+	changed chan struct{}
+	// fence is what every write carries; registered tells that the host chose it.
+	fence      backend.Fence
+	registered bool
+	// asked are the listings that will begin, asking those that go on.
+	asked, asking map[backend.ListQuery]*answer
+}
+
+// Open opens the backend that a storage stanza describes. Its keys are those of Keys
+// and all settings of the node. It returns once the node listens; operations wait
+// until there is a ring. A stanza that cannot be is backend.Invalid, and says all that
+// is wrong with it; an unknown key is answered with the nearest one.
+//
+// The plugin gets nothing of the host's environment. The logger may be nil.
+func Open(config map[string]string, logger hclog.Logger) (*Store, error) {
+	st, err := parse(config)
+	if err != nil {
+		return nil, err
+	}
+	if logger == nil {
+		logger = hclog.NewNullLogger()
+	}
+	if st.mode == ModeEmbedded {
+		node, err := agent.OpenForHost(st.plugin.Configuration, nil, agent.Embedded, logger, "embedded")
+		if err != nil {
+			return nil, err
+		}
+		return newStore(st, node, logger), nil
+	}
+	st.plugin.Logger = logger
+	client, err := st.start(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	s := newStore(st, client, logger)
+	s.running.Go(func() { s.keep(client) })
+	return s, nil
+}
+
+// New returns a store over a backend that is open already, configured by the keys of
+// Keys that do not concern how a backend is opened. Closing the store closes it.
+func New(b backend.Backend, config map[string]string, logger hclog.Logger) (*Store, error) {
+	embedded := map[string]string{"mode": string(ModeEmbedded)}
+	for name, value := range config {
+		embedded[name] = value
+	}
+	st, err := parse(embedded)
+	if err != nil {
+		return nil, err
+	}
+	for name := range st.plugin.Configuration {
+		return nil, backend.Errorf(backend.Invalid, "", "%s: the backend is open already; leave out the settings of the node", name)
+	}
+	if logger == nil {
+		logger = hclog.NewNullLogger()
+	}
+	return newStore(st, b, logger), nil
+}
+
+func newStore(st *stanza, b backend.Backend, logger hclog.Logger) *Store {
+	s := &Store{stanza: st, log: logger, can: backend.CapabilitiesOf(b), limits: b.Limits(), now: b, changed: make(chan struct{}),
+		asked: map[backend.ListQuery]*answer{}, asking: map[backend.ListQuery]*answer{}}
+	if !st.given["lock_delay"] && !s.can.Has(backend.CanFence) {
+		st.lockDelay = backend.DefaultLockDelay
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+// start starts the plugin.
+func (st *stanza) start(ctx context.Context) (*plugin.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, st.plugin.StartTimeout+openTimeout)
+	defer cancel()
+	return plugin.Open(ctx, st.plugin)
+}
+
+// keep starts the plugin again whenever it dies.
+func (s *Store) keep(c *plugin.Client) {
+	for {
+		select {
+		case <-c.Done():
+		case <-s.life.Done():
+			return
+		}
+		if !s.replace(nil) {
+			return // Close has ended it
+		}
+		s.log.Error("the storage plugin has died and is started again; its locks are lost", "pid", c.PID())
+		if c = s.restart(); c == nil {
+			return
+		}
+		if !s.replace(c) {
+			_ = c.Close() // the store was closed meanwhile
+			return
+		}
+		s.log.Info("the storage plugin runs again", "pid", c.PID())
+	}
+}
+
+// restart starts the plugin, as often as it takes. It returns nil when the store is
+// closed.
+func (s *Store) restart() *plugin.Client {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		c, err := s.stanza.start(s.life)
+		if err == nil {
+			return c
+		}
+		if s.life.Err() != nil {
+			return nil
+		}
+		s.log.Error("the storage plugin does not start", "error", err, "next_attempt_in", pause)
+		again := time.NewTimer(pause)
+		select {
+		case <-again.C:
+		case <-s.life.Done():
+		}
+		again.Stop()
+	}
+}
+
+// replace makes b what operations use, nil for nothing yet. It returns false when the
+// store is closed.
+func (s *Store) replace(b *plugin.Client) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life.Err() != nil {
+		return false
+	}
+	s.now = nil
+	if b != nil {
+		s.now = b
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return true
+}
+
+// backend returns what to use. It waits while a plugin is started again.
+func (s *Store) backend(ctx context.Context, key string) (backend.Backend, error) {
+	for {
+		s.mu.Lock()
+		b, changed := s.now, s.changed
+		s.mu.Unlock()
+		switch {
+		case s.life.Err() != nil:
+			return nil, backend.Errorf(backend.Closed, key, "the storage was closed; open it again")
+		case b != nil:
+			return b, nil
+		}
+		select {
+		case <-changed:
+		case <-s.life.Done():
+		case <-ctx.Done():
+			return nil, backend.Errorf(backend.NotReady, key, "the storage plugin has died and does not run again yet: %w", ctx.Err())
+		}
+	}
+}
+
+// bounded returns a context that has an end.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.stanza.timeout)
+}
+
+// Capabilities are what the backend can do.
+func (s *Store) Capabilities() backend.Capability { return s.can }
+
+// HAEnabled is the key ha_enabled.
+func (s *Store) HAEnabled() bool { return s.stanza.haEnabled }
+
+// StandbyReads is the key standby_reads.
+func (s *Store) StandbyReads() bool { return s.stanza.standbyReads }
+
+// Close closes the backend and ends the plugin's process. Closing twice is no error.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.end()
+	b := s.now
+	s.now = nil
+	s.mu.Unlock()
+	var err error
+	if b != nil {
+		err = b.Close()
+	}
+	s.running.Wait()
+	return err
+}

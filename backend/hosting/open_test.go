@@ -1,0 +1,115 @@
+package hosting
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/memory"
+	"github.com/chord-plugin/chord-plugin/plugin"
+)
+
+// A plugin that is killed is started again: its locks are lost at once, and operations
+// wait until it runs.
+func TestPluginDies(t *testing.T) {
+	s, err := Open(map[string]string{"plugin_path": memoryPlugin}, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, s.Put(ctx, "k", []byte("v"), false))
+	lock := s.NewLock("lock", "me")
+	lost, err := lock.Lock(nil)
+	require.NoError(t, err)
+	tx, err := s.Begin(ctx, false)
+	require.NoError(t, err)
+
+	old := s.now.(*plugin.Client)
+	require.NoError(t, syscall.Kill(old.PID(), syscall.SIGKILL))
+	<-lost
+	<-old.Done()
+	_, err = tx.Get(ctx, "k")
+	require.ErrorIs(t, err, backend.ErrClosed)
+	var e *backend.Entry
+	for e, err = s.Get(ctx, "k"); backend.CodeOf(err) == backend.Closed; e, err = s.Get(ctx, "k") { // until it is noticed
+	}
+	require.NoError(t, err)
+	require.Nil(t, e, "another process")
+	require.NotEqual(t, old.PID(), s.now.(*plugin.Client).PID())
+	_, err = lock.Lock(nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Put(ctx, "k", nil, false))
+	require.NoError(t, lock.Unlock())
+}
+
+// A plugin whose binary has gone is waited for, as long as the caller likes.
+func TestPluginDoesNotStartAgain(t *testing.T) {
+	path := t.TempDir() + "/plugin"
+	require.NoError(t, os.Link(memoryPlugin, path))
+	s, err := Open(map[string]string{"plugin_path": path}, nil)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	client := s.now.(*plugin.Client)
+	require.NoError(t, syscall.Kill(client.PID(), syscall.SIGKILL))
+	<-client.Done()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	for err = s.Put(ctx, "k", nil, false); backend.CodeOf(err) == backend.Closed; err = s.Put(ctx, "k", nil, false) {
+	}
+	require.ErrorIs(t, err, backend.ErrNotReady, "nothing happened")
+	require.ErrorContains(t, err, "the storage plugin has died")
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close(), "again")
+	require.ErrorIs(t, s.Put(t.Context(), "k", nil, false), backend.ErrClosed)
+	require.ErrorIs(t, s.Delete(t.Context(), "k", false), backend.ErrClosed)
+	_, err = s.List(t.Context(), "", "", 0)
+	require.ErrorIs(t, err, backend.ErrClosed)
+}
+
+// slow is a backend that answers no reads.
+type slow struct{ *memory.Store }
+
+func (slow) Get(ctx context.Context, key string, _ backend.GetOptions) (*backend.Entry, error) {
+	<-ctx.Done()
+	return nil, backend.Errorf(backend.NoQuorum, key, "too slow: %w", ctx.Err())
+}
+
+func TestEveryOperationEnds(t *testing.T) {
+	s, err := New(slow{newMemory()}, map[string]string{"timeout": "1s"}, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	_, err = s.Get(context.Background(), "k")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// at is a backend that says where it is.
+type at struct {
+	*memory.Store
+	backend.Admin
+	status backend.Status
+}
+
+func (a at) Status(context.Context) (*backend.Status, error) { return &a.status, nil }
+
+func TestHostAddr(t *testing.T) {
+	for _, test := range []struct {
+		status backend.Status
+		want   string
+	}{
+		{backend.Status{MeshAddr: "10.0.0.1:7947", GossipAddr: "10.0.0.2:7946"}, "10.0.0.1"},
+		{backend.Status{MeshAddr: "", GossipAddr: "[::1]:7946"}, "::1"},
+		{backend.Status{MeshAddr: "0.0.0.0:7947", GossipAddr: "a.example:7946"}, "a.example"},
+		{backend.Status{MeshAddr: "0.0.0.0:7947", GossipAddr: "[::]:7946"}, ""},
+	} {
+		addr, err := over(t, at{Store: newMemory(), status: test.status}).HostAddr()
+		require.Equal(t, test.want, addr)
+		require.Equal(t, test.want == "", err != nil, "%v", err)
+	}
+	_, err := over(t, newMemory()).HostAddr()
+	require.ErrorContains(t, err, "set the host's own address")
+}

@@ -1,0 +1,121 @@
+package hosting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+)
+
+// What hosts look for in the text of an error.
+const (
+	textKeyTooLarge = "put failed due to key being too large"
+	textFenced      = "lock has changed ownership before attempting write"
+)
+
+// separator folds names into folders.
+const separator = "/"
+
+// hostError puts the words into an error of a write that hosts look for. Those about
+// a value that is too large are in backend's own error.
+func (s *Store) hostError(key string, err error) error {
+	switch code := backend.CodeOf(err); {
+	case code == backend.TooLarge && len(key) > s.limits.MaxKeySize:
+		return fmt.Errorf("%s: %w", textKeyTooLarge, err)
+	case code == backend.Fenced:
+		return fmt.Errorf("%s: %w", textFenced, err)
+	}
+	return err
+}
+
+// Get returns the entry of key, or nil.
+func (s *Store) Get(ctx context.Context, key string) (*backend.Entry, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	b, err := s.backend(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return b.Get(ctx, key, backend.GetOptions{})
+}
+
+// Put stores value at key. Unless unfenced it fails with backend.Fenced when somebody
+// else has taken the lock since that this host has, or has registered.
+func (s *Store) Put(ctx context.Context, key string, value []byte, unfenced bool) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	b, err := s.backend(ctx, key)
+	if err != nil {
+		return err
+	}
+	_, err = b.Put(ctx, key, value, backend.PutOptions{Fence: s.fenceOf(unfenced)})
+	return s.hostError(key, err)
+}
+
+// Delete removes key. It is no error if there is none. Fences are as in Put.
+func (s *Store) Delete(ctx context.Context, key string, unfenced bool) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	b, err := s.backend(ctx, key)
+	if err != nil {
+		return err
+	}
+	return s.hostError(key, b.Delete(ctx, key, backend.DeleteOptions{Fence: s.fenceOf(unfenced)}))
+}
+
+// List returns what lies directly under prefix, without it: keys, and folders, which
+// end with a slash. They are sorted by bytes and strictly after after, if that is
+// not empty; at most limit if that is positive.
+func (s *Store) List(ctx context.Context, prefix, after string, limit int) ([]string, error) {
+	r, err := s.Snapshot(ctx, Query(prefix, after, limit))
+	if err != nil {
+		return nil, err
+	}
+	return Names(r, prefix), nil
+}
+
+// Query is the question for what lies directly under a prefix.
+func Query(prefix, after string, limit int) backend.ListQuery {
+	q := backend.ListQuery{Prefix: prefix, Separator: separator, Limit: max(limit, 0)}
+	if after != "" {
+		q.After = prefix + after
+	}
+	return q
+}
+
+// Names returns what answers a Query as hosts have it: without the prefix.
+func Names(r *backend.ListResult, prefix string) []string {
+	names := r.Names()
+	for i := range names {
+		names[i] = names[i][len(prefix):]
+	}
+	return names
+}
+
+// HostAddr returns the host name or address at which others reach the node, from which
+// a host makes the address to redirect clients to.
+func (s *Store) HostAddr() (string, error) {
+	ctx, cancel := s.bounded(context.Background())
+	defer cancel()
+	b, err := s.backend(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	admin, ok := b.(backend.Admin)
+	if !ok {
+		return "", errors.New("the storage does not say where it is; set the host's own address (api_addr)")
+	}
+	status, err := admin.Status(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, addr := range []string{status.MeshAddr, status.GossipAddr} {
+		host, _, err := net.SplitHostPort(addr)
+		if ip := net.ParseIP(host); err == nil && (ip == nil || !ip.IsUnspecified()) {
+			return host, nil
+		}
+	}
+	return "", errors.New("the storage listens at every address; set the host's own (api_addr), or mesh_advertise")
+}

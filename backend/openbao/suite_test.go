@@ -1,0 +1,64 @@
+package openbao
+
+import (
+	"testing"
+
+	"github.com/openbao/openbao/sdk/v2/physical"
+	"github.com/stretchr/testify/require"
+)
+
+// kinds are the ways to have a storage. A ring of one member has everything but the
+// other members.
+var kinds = map[string]map[string]string{
+	"memory in a plugin": {"plugin_path": ""},
+	"ring in a plugin":   {"plugin_path": "", "name": "here"},
+	"ring in process":    {"mode": "embedded"},
+}
+
+// each runs a test with every kind of storage.
+func each(t *testing.T, f func(t *testing.T, b physical.Backend)) {
+	for kind, stanza := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			with := map[string]string{}
+			for k, v := range stanza {
+				with[k] = v
+			}
+			if _, ok := with["plugin_path"]; ok {
+				with["plugin_path"] = memoryPlugin
+				if with["name"] != "" {
+					with["plugin_path"] = ringPlugin
+				}
+			}
+			f(t, open(t, with))
+		})
+	}
+}
+
+// The suites are the SDK's own.
+
+func TestBackend(t *testing.T) {
+	each(t, func(t *testing.T, b physical.Backend) { physical.ExerciseBackend(t, b) })
+}
+
+func TestListPrefix(t *testing.T) {
+	each(t, func(t *testing.T, b physical.Backend) { physical.ExerciseBackend_ListPrefix(t, b) })
+}
+
+func TestTransactionalBackend(t *testing.T) {
+	each(t, func(t *testing.T, b physical.Backend) {
+		physical.ExerciseTransactionalBackend(t, b.(physical.TransactionalBackend))
+	})
+}
+
+func TestHABackend(t *testing.T) {
+	t.Run("memory in a plugin", func(t *testing.T) {
+		b := open(t, map[string]string{"plugin_path": memoryPlugin}).(physical.HABackend)
+		physical.ExerciseHABackend(t, b, b)
+	})
+	t.Run("two hosts", func(t *testing.T) {
+		shared := newMemory()
+		one, two := over(t, shared, nil), over(t, shared, nil)
+		physical.ExerciseHABackend(t, one.(physical.HABackend), two.(physical.HABackend))
+		require.NotEqual(t, one, two)
+	})
+}
