@@ -151,7 +151,6 @@ func (h *holder) until(word string, others ...string) string {
 // what it writes, or had under way, does no harm.
 func TestFreezeHolder(t *testing.T) {
 	r := startRing(t)
-	r.needs(backend.CanLock | backend.CanFence)
 	var all []*freezing
 	for i, together := range []bool{false, true} {
 		f := &freezing{r: r, lock: fmt.Sprint("lock ", i), at: r.Members[i], together: together}

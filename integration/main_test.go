@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
 	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
@@ -94,14 +93,6 @@ func startRing(t *testing.T, configure ...func(*cluster.Config)) *ring {
 	require.NoError(t, c.Start(ctx))
 	t.Logf("%d members serve after %d ms", len(c.Founders()), time.Since(begun).Milliseconds())
 	return &ring{Cluster: c, t: t, ctx: ctx}
-}
-
-// needs skips the test as long as the members cannot do what it is about.
-func (r *ring) needs(want backend.Capability) {
-	r.t.Helper()
-	if can := backend.CapabilitiesOf(r.targets()[0].Backend); !can.Has(want) {
-		r.t.Skipf("the members can %v and not yet %v", can, want)
-	}
 }
 
 // must fails the test on an error.

@@ -14,7 +14,7 @@ import (
 )
 
 // must is what the members have to be able to do.
-const must = backend.CanWatch | backend.CanTransact
+const must = backend.CanWatch | backend.CanTransact | backend.CanLock | backend.CanFence
 
 // startWork lets clients work at all members, as soon as these are there.
 func (s *soak) startWork(ctx context.Context) error {
@@ -31,10 +31,8 @@ func (s *soak) startWork(ctx context.Context) error {
 		return err
 	}
 	s.crews = append(s.crews, s.bank.Crew)
-	if can.Has(backend.CanLock) {
-		s.locks = locks.Start(locks.Config{Seed: s.cfg.Seed, Locks: 3, Clients: 6}, targets...)
-		s.crews = append(s.crews, s.locks.Crew)
-	}
+	s.locks = locks.Start(locks.Config{Seed: s.cfg.Seed, Locks: 3, Clients: 6}, targets...)
+	s.crews = append(s.crews, s.locks.Crew)
 	s.load = load.Start(load.Config{
 		Seed: s.cfg.Seed, Keys: 12, Generation: 15 * time.Second, Ledger: 60, Think: 120 * time.Millisecond, ListEvery: 2 * time.Second,
 	}, targets...)
@@ -59,11 +57,9 @@ func (s *soak) stopWork() (judges []judge) {
 	money := s.bank.Stop()
 	s.say("the bank: %s", money)
 	judges = append(judges, money.Judge)
-	if s.locks != nil {
-		held := s.locks.Stop()
-		s.say("the locks: %s", held)
-		judges = append(judges, held.Judge)
-	}
+	held := s.locks.Stop()
+	s.say("the locks: %s", held)
+	judges = append(judges, held.Judge)
 	return judges
 }
 
