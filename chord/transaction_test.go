@@ -326,16 +326,14 @@ func TestStatusesAreForgotten(t *testing.T) {
 	}
 }
 
-// TestUnsupportedOperations: what needs sessions, lifetimes or fences is refused
-// before anything is written.
+// TestUnsupportedOperations: what needs fences is refused before anything is
+// written.
 func TestUnsupportedOperations(t *testing.T) {
 	n := openRing(t, 1)[0]
 	fence := backend.Fence{Key: "lock", Token: 7}
 	for _, op := range []backend.TxnOp{
-		{Verb: backend.VerbLock, Key: "k", Session: "s"},
-		{Verb: backend.VerbUnlock, Key: "k", Session: "s"},
-		{Verb: backend.VerbSet, Key: "k", ExpiresAfter: time.Minute},
 		{Verb: backend.VerbSet, Key: "k", Fence: fence},
+		{Verb: backend.VerbDelete, Key: "k", Fence: fence},
 	} {
 		_, err := n.Txn(t.Context(), []backend.TxnOp{{Verb: backend.VerbSet, Key: "k"}, op})
 		require.Equal(t, backend.Invalid, backend.CodeOf(err), "%v", err)
@@ -344,7 +342,6 @@ func TestUnsupportedOperations(t *testing.T) {
 	}
 	tx, err := n.Begin(t.Context(), backend.TxOptions{})
 	require.NoError(t, err)
-	require.ErrorIs(t, tx.Put(t.Context(), "k", nil, backend.PutOptions{ExpiresAfter: time.Minute}), backend.ErrInvalid)
 	require.ErrorIs(t, tx.Put(t.Context(), "k", nil, backend.PutOptions{Fence: fence}), backend.ErrInvalid)
 	require.ErrorIs(t, tx.Delete(t.Context(), "k", backend.DeleteOptions{Fence: fence}), backend.ErrInvalid)
 	require.NoError(t, tx.Commit(t.Context()))

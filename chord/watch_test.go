@@ -374,8 +374,6 @@ func TestRefuseUnsupported(t *testing.T) {
 	fence := backend.Fence{Key: "l", Token: 1}
 	_, err := n.Put(t.Context(), "k", nil, backend.PutOptions{Fence: fence})
 	require.Equal(t, backend.Invalid, backend.CodeOf(err))
-	_, err = n.Put(t.Context(), "k", nil, backend.PutOptions{ExpiresAfter: time.Hour})
-	require.Equal(t, backend.Invalid, backend.CodeOf(err))
 	err = n.Delete(t.Context(), "k", backend.DeleteOptions{Fence: fence})
 	require.Equal(t, backend.Invalid, backend.CodeOf(err))
 	require.Empty(t, get(t, n, "k"))
