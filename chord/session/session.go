@@ -82,8 +82,13 @@ type Named func(session string) ([]string, error)
 // Destroy ends a session. It is no error if it has ended or never was. Its keys are
 // swept in the background, which nobody has to wait for.
 func Destroy(c *txn.Coordinator, r txn.Registers, id string, named Named) error {
-	if _, err := r.Change(register.SessionKey(id), register.Change{Kind: register.End}); err != nil {
+	res, err := r.Change(register.SessionKey(id), register.Change{Kind: register.End})
+	if err != nil {
 		return fmt.Errorf("destroy session %q: %w", id, err)
+	}
+	s, err := register.SessionOf(&res.Value)
+	if err != nil || s.State == register.SessionGone {
+		return err // of one that never was nothing is swept: it may begin yet
 	}
 	r.Later(func(r txn.Registers) { _ = Sweep(c, r, id, named) }) // if it fails: before it is forgotten
 	return nil

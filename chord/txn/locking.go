@@ -50,6 +50,7 @@ func (o *oneShot) session(id string) (register.Session, error) {
 	if s, ok := o.sessions[id]; ok {
 		return s, nil
 	}
+	o.tx.asked = o.several
 	s, err := o.tx.c.session(o.r, id)
 	if err == nil {
 		o.sessions[id] = s

@@ -95,13 +95,15 @@ type oneShot struct {
 	// how many keys it deleted as trees.
 	own   []int
 	trees int
+	// several operations are in it.
+	several bool
 	// sessions are those that were looked at.
 	sessions map[string]register.Session
 }
 
 // attempt makes one attempt, or a second one at once, which it counts.
 func (c *Coordinator) attempt(r Registers, id *ID, ops []Op) ([]Result, error) {
-	o := &oneShot{tx: c.begin(r, *id), r: r, sessions: map[string]register.Session{}}
+	o := &oneShot{tx: c.begin(r, *id), r: r, several: len(ops) > 1, sessions: map[string]register.Session{}}
 	defer func() { *id = o.tx.id }()
 	o.tx.oneShot, o.tx.guards = true, id.Attempt > 0
 	o.tx.maxWrites = MaxOps + MaxTree

@@ -33,6 +33,8 @@ type Tx struct {
 	// sessions must live at the end, as must those that hold what was read; the lock
 	// delays of delays must be running.
 	sessions, delays []string
+	// asked: other sessions were looked at, for more than one operation.
+	asked bool
 	// writes are as Place takes them.
 	writes map[string]register.Change
 	// newest is the newest stamp of the last list.

@@ -140,7 +140,7 @@ func (read *rangeRead) compare(pic *Picture, same func(v *register.Value, before
 // confirm is the validation of a transaction that wrote nothing. It stands in
 // nobody's way: a pending transaction is nudged, and its old values are right.
 func (tx *Tx) confirm(r Registers) error {
-	if len(tx.reads)+len(tx.ranges) <= 1 {
+	if len(tx.reads)+len(tx.ranges) <= 1 && !tx.asked {
 		return nil // of one moment by itself
 	}
 	keys := slices.Sorted(maps.Keys(tx.reads))

@@ -9,6 +9,9 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
+// state is what keys hold.
+type state map[string]int
+
 // scenario runs clients under every fault in some seeds.
 func scenario(t *testing.T, seeds uint64, setUp func(r *run) func(e *port, o **operation) error) {
 	t.Helper()
@@ -26,13 +29,6 @@ func scenario(t *testing.T, seeds uint64, setUp func(r *run) func(e *port, o **o
 	t.Logf("%d seeds: %+v", seeds, total)
 	if total.Commits < int(seeds)*5 {
 		t.Errorf("only %d commits in %d seeds", total.Commits, seeds)
-	}
-}
-
-// violated notes what must never be.
-func (r *run) violated(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf(format, args...)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,13 @@ type run struct {
 	// work is what a client does: one operation, noted in *o as operate does.
 	work func(e *port, o **operation) error
 	// onError, if any, is told how operations fail.
-	onError   func(error)
+	onError func(error)
+	// atRest, if any, looks for what is left when all that was to end has.
+	atRest   func() error
+	sessions []*holder
+	begun    []string // those that were made, in their order
+	// calm: nothing goes wrong at any time.
+	calm      bool
 	shortest  time.Duration // that a client gives an operation
 	active    int           // clients that have not ended
 	processes []*process
@@ -54,6 +61,13 @@ func (r *run) saw(key string, index uint64, val int) {
 	}
 	r.indexes[key][index] = val
 	r.version[key] = version{index, val}
+}
+
+// violated notes what must never be.
+func (r *run) violated(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf(format, args...)
+	}
 }
 
 // client runs one operation after the other.
@@ -122,12 +136,12 @@ func (r *run) client(c int) {
 }
 
 // writes reports whether the operation could change something.
-func (o *operation) writes() bool {
-	for _, st := range o.steps {
-		switch st.verb {
-		case txn.Set, txn.CAS, txn.Delete, txn.DeleteCAS, txn.DeleteTree:
-			return true
-		}
+func (o *operation) writes() bool { return slices.ContainsFunc(o.steps, step.writes) }
+
+func (s step) writes() bool {
+	switch s.verb {
+	case txn.Set, txn.CAS, txn.Delete, txn.DeleteCAS, txn.DeleteTree, txn.Lock, txn.Unlock, pop:
+		return true
 	}
 	return false
 }
@@ -175,7 +189,7 @@ func (r *run) get(e *port, o **operation) error {
 	cell, err := e.n.c.Read(e, key)
 	if err == nil {
 		r.saw(key, cell.Index(), number(&cell))
-		*o = &operation{steps: []step{{verb: txn.GetOrEmpty, key: key, saw: fmt.Sprint(number(&cell))}}}
+		*o = &operation{steps: []step{{verb: txn.GetOrEmpty, key: key, saw: show(&cell)}}}
 	}
 	return err
 }
@@ -200,11 +214,11 @@ func (r *run) list(e *port, o **operation, prefix string) error {
 		return err
 	}
 	r.stats.Lists++
-	s := state{}
+	s := map[string]string{}
 	for i := range snap.Keys {
 		kv := &snap.Keys[i]
 		r.saw(kv.Key, kv.Index(), number(&kv.Value))
-		s[kv.Key] = number(&kv.Value)
+		s[kv.Key] = show(&kv.Value)
 	}
 	*o = &operation{steps: []step{{verb: txn.GetTree, key: prefix, saw: listed(s, prefix)}}}
 	return nil
@@ -240,10 +254,10 @@ func (r *run) oneShot(e *port, o **operation) error {
 	if err != nil {
 		return err
 	}
-	trees := map[int]state{}
+	trees := map[int]map[string]string{}
 	for i, st := range op.steps {
 		if st.verb == txn.GetTree {
-			trees[i] = state{}
+			trees[i] = map[string]string{}
 		}
 	}
 	for i := range results {
@@ -253,9 +267,9 @@ func (r *run) oneShot(e *port, o **operation) error {
 		case txn.Set, txn.CAS, txn.CheckIndex:
 			continue
 		case txn.GetTree:
-			trees[res.Op][res.Key] = number(&res.Value)
+			trees[res.Op][res.Key] = show(&res.Value)
 		default:
-			st.saw = fmt.Sprint(number(&res.Value))
+			st.saw = show(&res.Value)
 		}
 		if written := op.lastWrite(res.Key); written == nil || res.Value.Index() == 0 || *written == number(&res.Value) {
 			r.saw(res.Key, res.Value.Index(), number(&res.Value))
@@ -304,16 +318,16 @@ func (r *run) interactive(e *port, o **operation) error {
 			if _, own := wrote[key]; !own {
 				r.saw(key, cell.Index(), number(&cell))
 			}
-			op.steps = append(op.steps, step{verb: txn.GetOrEmpty, key: key, saw: fmt.Sprint(number(&cell))})
+			op.steps = append(op.steps, step{verb: txn.GetOrEmpty, key: key, saw: show(&cell)})
 		case x < 0.6 || readOnly:
 			prefix := r.prefix()
 			items, _, err := tx.List(e, txn.Query{Prefix: prefix, Values: true})
 			if err != nil {
 				return err
 			}
-			s := state{}
+			s := map[string]string{}
 			for _, item := range items {
-				s[item.Name] = number(&item.Value)
+				s[item.Name] = show(&item.Value)
 			}
 			op.steps = append(op.steps, step{verb: txn.GetTree, key: prefix, saw: listed(s, prefix)})
 		case x < 0.9:

@@ -4,4 +4,8 @@
 // coordinators die at any step. What clients saw is judged for strict
 // serializability. Processes are coroutines of one goroutine, so that a seed
 // reproduces a run to the last step.
+//
+// Runs with sessions have holders that renew them by clocks of their own, and may
+// be stopped for longer than that lets them live; owners that end what has a
+// lifetime, by other clocks; and clients that lock.
 package txnsim

@@ -10,6 +10,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
@@ -22,9 +23,27 @@ type step struct {
 	val  int
 	// want is the value that a condition asks for.
 	want int
-	// saw is what the operation returned, if known: a number or a list.
+	// session is that of Lock, Unlock and CheckSession.
+	session string
+	// saw is what the operation returned, if known: a value or a list, as show and
+	// listed print them.
 	saw string
+	// made is the session that begins.
+	made cell
 }
+
+// Steps that are no verbs of transactions. Those of sessions have a session's ID as
+// their key.
+const (
+	pop txn.Verb = 100 + iota
+	expire
+	sessionBegins
+	sessionEnds
+	sessionForgotten
+	sessionGet
+)
+
+var stepNames = map[txn.Verb]string{pop: "pop", expire: "expire", sessionBegins: "begin session", sessionEnds: "end session", sessionForgotten: "forget session", sessionGet: "get session"}
 
 // operation is what a client did: one change or read, a list, or a transaction.
 type operation struct {
@@ -38,12 +57,19 @@ func (o operation) String() string {
 	var s []string
 	for _, st := range o.steps {
 		t := fmt.Sprintf("%v %s", st.verb, st.key)
+		if name, ok := stepNames[st.verb]; ok {
+			t = name + " " + st.key
+		}
 		switch st.verb {
 		case txn.Set:
 			t += fmt.Sprintf("=%d", st.val)
+		case txn.Lock, txn.Unlock:
+			t += fmt.Sprintf("=%d by %s", st.val, st.session)
+		case txn.CheckSession:
+			t += " by " + st.session
 		case txn.CAS:
 			t += fmt.Sprintf(" %d->%d", st.want, st.val)
-		case txn.DeleteCAS, txn.CheckIndex:
+		case txn.DeleteCAS, txn.CheckIndex, expire:
 			t += fmt.Sprintf(" %d", st.want)
 		}
 		if st.saw != "" {
@@ -58,57 +84,138 @@ func (o operation) String() string {
 	return t
 }
 
-// state is what the model's keys hold.
-type state map[string]int
+// store is what the model's keys hold, and its sessions, under their registers'
+// keys.
+type store map[string]cell
 
-// listed prints what lies under a prefix.
-func listed(s state, prefix string) string {
+// cell is a key or a session.
+type cell struct {
+	val    int
+	holder string // the session that holds the key
+	past   string // the last one that held it when it ended
+	// state, deletes and delays are a session's.
+	state           register.SessionState
+	deletes, delays bool
+}
+
+func (c cell) String() string {
+	if c.val == 0 || c.holder == "" {
+		return fmt.Sprint(c.val)
+	}
+	return fmt.Sprintf("%d@%s", c.val, c.holder)
+}
+
+// show prints what a client saw of a key as the model does.
+func show(v *register.Value) string { return cell{val: number(v), holder: v.Holder()}.String() }
+
+// listed prints what was seen of several keys, and lies under a prefix.
+func listed(s map[string]string, prefix string) string {
 	var b strings.Builder
 	b.WriteByte('[')
 	for _, key := range slices.Sorted(maps.Keys(s)) {
-		if strings.HasPrefix(key, prefix) && s[key] != 0 {
-			fmt.Fprintf(&b, "%s=%d ", key, s[key])
+		if strings.HasPrefix(key, prefix) && s[key] != "0" {
+			fmt.Fprintf(&b, "%s=%s ", key, s[key])
 		}
 	}
 	b.WriteByte(']')
 	return b.String()
 }
 
+func (s store) listed(prefix string) string {
+	shown := map[string]string{}
+	for key, c := range s {
+		if key[0] != 0 {
+			shown[key] = c.String()
+		}
+	}
+	return listed(shown, prefix)
+}
+
+func (s store) session(id string) cell { return s[register.SessionKey(id)] }
+
+// end ends a session: all that it holds is released or deleted at once.
+func (s store) end(id string) {
+	ses := s.session(id)
+	for key, c := range s {
+		if c.holder == id {
+			c.holder, c.past = "", id
+			if ses.deletes {
+				c.val = 0
+			}
+			s[key] = c
+		}
+	}
+	ses.state = register.SessionEnded
+	s[register.SessionKey(id)] = ses
+}
+
 // run carries out an operation: the state after it, which of its steps fail, and
 // whether it saw what it should have.
-func (o *operation) run(s state) (after state, faults []int, match bool) {
+func (o *operation) run(s store) (after store, faults []int, match bool) {
 	after, match = maps.Clone(s), true
 	for i, st := range o.steps {
-		have := after[st.key]
+		c := after[st.key]
 		ok := true
+		see := func(have string) { match = match && (st.saw == "" || st.saw == have) }
+		put := func() { c.val = st.val; after[st.key] = c }
+		remove := func() { after[st.key] = cell{past: c.past} }
 		switch st.verb {
 		case txn.Set:
-			after[st.key] = st.val
+			put()
 		case txn.Delete:
-			after[st.key] = 0
+			remove()
+		case pop:
+			see(c.String())
+			remove()
 		case txn.CAS:
-			if ok = have == st.want; ok {
-				after[st.key] = st.val
+			if ok = c.val == st.want; ok {
+				put()
 			}
 		case txn.DeleteCAS:
-			if ok = have == st.want; ok {
-				after[st.key] = 0
+			if ok = c.val == st.want; ok {
+				remove()
 			}
+		case expire:
+			match = match && c.val == st.want
+			remove()
 		case txn.CheckIndex:
-			ok = have == st.want && have != 0
+			ok = c.val == st.want && c.val != 0
 		case txn.CheckNotExists:
-			ok = have == 0
+			ok = c.val == 0
+		case txn.CheckSession:
+			ok = c.val != 0 && c.holder == st.session
+		case txn.Lock:
+			past := after.session(c.past)
+			ok = after.session(st.session).state == register.SessionLive &&
+				(c.holder == st.session || c.holder == "" && (past.state != register.SessionEnded || !past.delays))
+			if ok {
+				c.holder, c.past = st.session, ""
+				put()
+			}
+		case txn.Unlock:
+			if ok = c.val != 0 && c.holder == st.session; ok {
+				c.holder = ""
+				put()
+			}
 		case txn.Get, txn.GetOrEmpty:
-			ok = have != 0 || st.verb == txn.GetOrEmpty
-			match = match && (st.saw == "" || st.saw == fmt.Sprint(have))
+			ok = c.val != 0 || st.verb == txn.GetOrEmpty
+			see(c.String())
 		case txn.GetTree:
-			match = match && (st.saw == "" || st.saw == listed(after, st.key))
+			see(after.listed(st.key))
 		case txn.DeleteTree:
-			for key := range after {
-				if strings.HasPrefix(key, st.key) {
-					after[key] = 0
+			for key, c := range after {
+				if key[0] != 0 && strings.HasPrefix(key, st.key) {
+					after[key] = cell{past: c.past}
 				}
 			}
+		case sessionBegins:
+			after[register.SessionKey(st.key)] = st.made
+		case sessionEnds:
+			after.end(st.key)
+		case sessionForgotten:
+			delete(after, register.SessionKey(st.key))
+		case sessionGet:
+			see(fmt.Sprint(after.session(st.key).state == register.SessionLive))
 		}
 		if !ok {
 			faults = append(faults, i)
@@ -122,21 +229,21 @@ func (o *operation) run(s state) (after state, faults []int, match bool) {
 
 // model is a store of many keys in which each operation is one step.
 var model = porcupine.Model{
-	Init: func() any { return state{} },
+	Init: func() any { return store{} },
 	Step: func(s, in, _ any) (bool, any) {
 		o := in.(operation)
-		after, faults, match := o.run(s.(state))
+		after, faults, match := o.run(s.(store))
 		if !match || !slices.Equal(faults, o.faults) {
 			return o.unknown, s
 		}
 		return true, after
 	},
-	Equal: func(a, b any) bool { return maps.Equal(live(a.(state)), live(b.(state))) },
+	Equal: func(a, b any) bool { return maps.Equal(live(a.(store)), live(b.(store))) },
 }
 
-func live(s state) state {
+func live(s store) store {
 	l := maps.Clone(s)
-	maps.DeleteFunc(l, func(_ string, v int) bool { return v == 0 })
+	maps.DeleteFunc(l, func(_ string, c cell) bool { return c == cell{} })
 	return l
 }
 

@@ -127,13 +127,6 @@ func TestDeadCoordinator(t *testing.T) {
 	}
 }
 
-// spawnPort returns a port of a process of its own.
-func (r *run) spawnPort(deadline time.Duration) *port {
-	p := r.process(func() {})
-	r.processes = append(r.processes, p)
-	return &port{w: r.world, p: p, n: r.nodes[0], deadline: r.Now + deadline}
-}
-
 // mortal is a port whose process dies once so many changes of registers are done.
 type mortal struct {
 	*port

@@ -21,6 +21,16 @@ type port struct {
 	n        *node
 	client   int
 	deadline time.Duration
+	// expires says that it belongs to an owner that ends lifetimes, since began.
+	expires bool
+	began   time.Duration
+}
+
+// spawnPort returns a port of a process of its own.
+func (r *run) spawnPort(deadline time.Duration) *port {
+	p := r.process(func() {})
+	r.processes = append(r.processes, p)
+	return &port{w: r.world, p: p, n: r.nodes[0], deadline: r.Now + deadline}
 }
 
 var errNoQuorum = errors.New("too few owners answered")
@@ -87,7 +97,11 @@ func (e *port) Read(key string) (v register.Value, err error) {
 }
 
 func (e *port) Change(key string, c register.Change) (res register.Result, err error) {
-	err = e.call(true, func() { res = e.w.change(e.n, key, c) })
+	err = e.call(true, func() {
+		e.w.acting = e
+		res = e.w.change(e.n, key, c)
+		e.w.acting = nil
+	})
 	return res, err
 }
 

@@ -92,9 +92,9 @@ func listOfTwoMoments() error {
 		if listErr != nil {
 			fail("the list: %v", listErr)
 		}
-		s := state{}
+		s := map[string]string{}
 		for i := range snap.Keys {
-			s[snap.Keys[i].Key] = number(&snap.Keys[i].Value)
+			s[snap.Keys[i].Key] = show(&snap.Keys[i].Value)
 		}
 		note(4, call, step{verb: txn.GetTree, key: "a/", saw: listed(s, "a/")})
 	}, func() {})

@@ -99,6 +99,11 @@ func (r *run) finale() error {
 		v := r.held[id.Key()]
 		return fmt.Errorf("the status of %v is still there: %+v", id, r.statusAt(&v))
 	}
+	if r.atRest != nil {
+		if err := r.atRest(); err != nil {
+			return err
+		}
+	}
 	for _, key := range r.keys {
 		p := r.process(func() {})
 		r.processes = append(r.processes, p)

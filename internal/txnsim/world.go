@@ -34,6 +34,10 @@ type world struct {
 
 	nodes []*node
 	stats Stats
+	// acting is who makes the change that is under way, or nil; changedBy, if any, is
+	// told of changes.
+	acting    *port
+	changedBy func(e *port, key string, c *register.Change, cur, next *register.Value)
 }
 
 // node is a node that coordinates.
@@ -42,11 +46,13 @@ type node struct {
 	skew   uint64 // microseconds that its clock is ahead
 	lastID uint64
 	c      *txn.Coordinator
+	owner  *owner // in runs with lifetimes
 }
 
 // Stats count what happened in a run.
 type Stats struct {
 	Operations, Unknown, Conflicts, Unavailable, Failed, Commits, Lists, Deaths, Doubts, Orphans, Nudges, Pushes, Revalidations, Undecided int
+	Sessions, Expired, Locks, Released, Faded                                                                                              int
 }
 
 // Add adds other to s.
@@ -65,6 +71,11 @@ func (s *Stats) Add(o Stats) {
 	s.Pushes += o.Pushes
 	s.Revalidations += o.Revalidations
 	s.Undecided += o.Undecided
+	s.Sessions += o.Sessions
+	s.Expired += o.Expired
+	s.Locks += o.Locks
+	s.Released += o.Released
+	s.Faded += o.Faded
 }
 
 // run runs the events up to a time, or until done.
@@ -97,16 +108,26 @@ func (w *world) restart(n int) {
 		panic(err)
 	}
 	w.nodes[n].c = c
+	if o := w.nodes[n].owner; o != nil {
+		o.restart()
+	}
 }
 
 // forgetTombstones forgets those that are as old as registers keep them.
 func (w *world) forgetTombstones() {
 	for _, key := range slices.Sorted(maps.Keys(w.held)) {
-		if v := w.held[key]; v.IsTombstone() && w.Now-w.diedAt[key] > w.cfg.Life+w.cfg.Timeout {
+		// Registers keep tombstones for longer than a lock delay lasts, too.
+		if v := w.held[key]; v.IsTombstone() && w.Now-w.diedAt[key] > w.cfg.Life+w.cfg.Timeout && !w.delays(v.Session) {
 			delete(w.held, key)
 		}
 	}
 	w.After(20*time.Millisecond, w.forgetTombstones)
+}
+
+func (w *world) delays(session string) bool {
+	v := w.held[register.SessionKey(session)]
+	s, err := register.SessionOf(&v)
+	return err == nil && s.State != register.SessionGone
 }
 
 // stamp returns a timestamp for a change of a key, by the clock of a node.
@@ -133,6 +154,9 @@ func (w *world) change(n *node, key string, c register.Change) register.Result {
 	w.changes++
 	w.changed[key] = w.changes
 	w.held[key] = next
+	if w.changedBy != nil {
+		w.changedBy(w.acting, key, &c, &cur, &next)
+	}
 	if _, ok := w.holder[key]; !ok {
 		w.holder[key] = w.Rand.IntN(members)
 	}

@@ -1,0 +1,5 @@
+//go:build !mutation
+
+package txnsim
+
+const blindIndex = false

@@ -1,0 +1,6 @@
+//go:build mutation
+
+package txnsim
+
+// blindIndex: members do not name the sessions of intents.
+var blindIndex = false
