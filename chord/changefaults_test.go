@@ -16,6 +16,7 @@ import (
 // TestChainGap: a member that returns and meets only one that joined later, and so
 // does not know the configurations between, waits for those who do.
 func TestChainGap(t *testing.T) {
+	t.Parallel()
 	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
 	keys := numbered("x/", 50)
 	fill(t, current(nodes...), keys)
@@ -48,6 +49,7 @@ func TestChainGap(t *testing.T) {
 // TestLeaveBesideDead: a change after which the ring could not do without those
 // that are gone does not begin.
 func TestLeaveBesideDead(t *testing.T) {
+	t.Parallel()
 	nodes, _ := ringOf(t, time.Hour, "a", "b", "c")
 	put(t, nodes[0].Node(), "k", "v")
 	id := nodes[2].ID().String()
@@ -61,6 +63,7 @@ func TestLeaveBesideDead(t *testing.T) {
 // TestOnlyJoinerDies: the second member of a ring dies while it copies, and half of
 // every quorum with it; the first one goes back alone.
 func TestOnlyJoinerDies(t *testing.T) {
+	t.Parallel()
 	a := openNode(t, Config{Name: "a", Memory: true, Expect: 1})
 	waitReady(t, a)
 	fill(t, []*Node{a}, numbered("k/", 2000))
@@ -106,6 +109,7 @@ func TestSeveralLeave(t *testing.T) {
 // TestForcedOutReturns: who was removed by force and was not dead comes back as a
 // new member.
 func TestForcedOutReturns(t *testing.T) {
+	t.Parallel()
 	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
 	fill(t, current(nodes...), numbered("x/", 50))
 	id := nodes[2].ID()
@@ -175,6 +179,7 @@ func TestCloseDuringRenewal(t *testing.T) {
 // TestRestoredOldConfiguration: a backup from when other members were in the ring
 // is found out too, by those that are in it now.
 func TestRestoredOldConfiguration(t *testing.T) {
+	t.Parallel()
 	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
 	put(t, nodes[0].Node(), "k", "old")
 	require.NoError(t, nodes[2].Close())

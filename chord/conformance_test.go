@@ -15,14 +15,17 @@ var can = backendtest.Options{Must: backend.AllCapabilities, Patience: 5 * time.
 
 func TestConformance(t *testing.T) {
 	t.Run("one member", func(t *testing.T) {
+		t.Parallel()
 		backendtest.RunWith(t, func(t *testing.T) backend.Backend { return keep(openRing(t, 1)[0]) }, can)
 	})
 	t.Run("five members", func(t *testing.T) {
+		t.Parallel()
 		backendtest.RunWith(t, func(t *testing.T) backend.Backend {
 			return keep(openMembers(t, 5, 5, func(_ int, cfg *Config) { cfg.MaxValueSize = largestValue })[3])
 		}, can)
 	})
 	t.Run("a client of three members", func(t *testing.T) {
+		t.Parallel()
 		backendtest.RunWith(t, func(t *testing.T) backend.Backend {
 			members := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.MaxValueSize = largestValue })
 			client := openNode(t, Config{Name: "client", Role: RoleClient, Seeds: []string{members[0].GossipAddr()}, MaxValueSize: largestValue})

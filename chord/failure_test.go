@@ -231,6 +231,7 @@ func TestReturnedBytesAreTheCallers(t *testing.T) {
 
 // TestClientsThatWentAreForgotten: a member keeps nothing of them.
 func TestClientsThatWentAreForgotten(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 1)
 	for i := range 3 {
 		client := openNode(t, Config{Name: fmt.Sprint("c", i), Role: RoleClient, Seeds: []string{nodes[0].GossipAddr()}})

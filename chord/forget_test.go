@@ -33,6 +33,7 @@ func cellsUnder(t testing.TB, n *Node, prefix string) int {
 // TestTombstonesAreForgotten: what was deleted goes from every disk, once all
 // owners are there, and does not come back.
 func TestTombstonesAreForgotten(t *testing.T) {
+	t.Parallel()
 	var nodes []*Node
 	var configs []Config
 	for i := range 5 {

@@ -126,6 +126,7 @@ func TestReplicasOfTheRing(t *testing.T) {
 // TestRestartOfTheWholeRing: it is the same ring with the same data, and members
 // that have data found no other one, whatever they expect.
 func TestRestartOfTheWholeRing(t *testing.T) {
+	t.Parallel()
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	nodes := openMembers(t, 3, 3, func(i int, cfg *Config) { cfg.Memory, cfg.DataDir = false, dirs[i] })
 	for _, n := range nodes {

@@ -84,6 +84,7 @@ func TestListFetchesValues(t *testing.T) {
 // what the other and the third agreed on, which only rounds of the listing's own
 // can settle.
 func TestListSettlesHalfWrites(t *testing.T) {
+	t.Parallel()
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	open := func(i int, seeds ...string) *Node {
 		n := openNode(t, Config{Name: fmt.Sprint("m", i), DataDir: dirs[i], Expect: 3, Seeds: seeds})

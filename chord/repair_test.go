@@ -34,6 +34,7 @@ func TestEachPairHasOneThatAsks(t *testing.T) {
 // TestReturnedMemberCatchesUp: what was written, changed and deleted while a member
 // was away is there when it is back, though nobody reads anything.
 func TestReturnedMemberCatchesUp(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	nodes := openMembers(t, 3, 3, func(i int, cfg *Config) {
 		if i == 2 {

@@ -52,6 +52,7 @@ func dead(n *Node, id string) bool {
 // TestRemovedMemberReturns: a member that is gone is taken out, the copies are
 // complete without it, and when it comes back it is a new member.
 func TestRemovedMemberReturns(t *testing.T) {
+	t.Parallel()
 	nodes, configs := ringOf(t, time.Second, "a", "b", "c", "d")
 	keys := numbered("x/", 100)
 	fill(t, current(nodes...), keys)
@@ -76,6 +77,7 @@ func TestRemovedMemberReturns(t *testing.T) {
 // TestWipedMemberReturns: a member that comes back under its name with an empty
 // data directory takes its own place.
 func TestWipedMemberReturns(t *testing.T) {
+	t.Parallel()
 	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
 	keys := numbered("x/", 100)
 	fill(t, current(nodes...), keys)
@@ -100,6 +102,7 @@ func TestWipedMemberReturns(t *testing.T) {
 // TestAwayThroughChanges: a member that was away while others came and went
 // returns with its data and goes through the chain.
 func TestAwayThroughChanges(t *testing.T) {
+	t.Parallel()
 	nodes, configs := ringOf(t, time.Hour, "a", "b", "c", "d", "e")
 	keys := numbered("x/", 100)
 	fill(t, current(nodes...), keys)
@@ -125,6 +128,7 @@ func TestAwayThroughChanges(t *testing.T) {
 
 // TestForcedRemoval: after the loss of a quorum the ring goes on with what is left.
 func TestForcedRemoval(t *testing.T) {
+	t.Parallel()
 	nodes, _ := ringOf(t, time.Hour, "a", "b", "c", "d", "e")
 	keys := numbered("x/", 100)
 	fill(t, current(nodes...), keys)

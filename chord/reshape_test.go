@@ -49,6 +49,7 @@ func (l lazy) String() string { return l() }
 // TestGrowAndShrink goes from one member to eight and back to three, and
 // everything stays readable at all members.
 func TestGrowAndShrink(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 1)
 	keys := numbered("grow/", 300)
 	fill(t, nodes, keys)

@@ -91,6 +91,7 @@ func abandonChange(t testing.TB, n *Node, state register.State, c register.Chang
 // TestAbandoned: what a dead coordinator left is seen as it stands, whatever looks
 // at it, keeps nobody away for longer than the timeout and a second, and goes.
 func TestAbandoned(t *testing.T) {
+	t.Parallel()
 	const timeout = 400 * time.Millisecond
 	nodes := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.txns.Timeout = timeout })
 	for _, n := range nodes {
@@ -173,6 +174,7 @@ func TestListAroundIntents(t *testing.T) {
 // TestCoordinatorGoes closes coordinators at random moments of their transactions.
 // Each leaves all of one behind or nothing, and locks nothing for long.
 func TestCoordinatorGoes(t *testing.T) {
+	t.Parallel()
 	const timeout, rounds, pairs = 300 * time.Millisecond, 12, 4
 	members := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.txns.Timeout = timeout })
 	for _, n := range members {
@@ -245,6 +247,7 @@ func TestDisjointTransactions(t *testing.T) {
 // TestIntentsSurviveRestart: what is on the disks of all members when they stop is
 // what a transaction left, and is finished when they are back.
 func TestIntentsSurviveRestart(t *testing.T) {
+	t.Parallel()
 	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
 	_, err := nodes[0].Txn(within(t, limit), set("old", "x/1", "x/2", "y/1", "y/2"))
 	require.NoError(t, err)

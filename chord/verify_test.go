@@ -19,6 +19,7 @@ func verify(t testing.TB, n *Node, q backend.VerifyQuery) *backend.VerifyPage {
 
 // TestVerifyFindsLostCopies and mends them, also when a client is asked.
 func TestVerifyFindsLostCopies(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 3)
 	client := openNode(t, Config{Name: "client", Role: RoleClient, Seeds: []string{nodes[0].GossipAddr()}})
 	waitReady(t, client)
@@ -47,6 +48,7 @@ func TestVerifyFindsLostCopies(t *testing.T) {
 // TestVerifyGoesByPages: all pages together are all keys, each once, the ring's own
 // register included.
 func TestVerifyGoesByPages(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 2)
 	nodes = append(nodes, join(t, nodes[0], "m2")...)
 	shaped(t, nodes, "m0", "m1", "m2")
@@ -125,6 +127,7 @@ func TestVerifyUnderWrites(t *testing.T) {
 // TestVerifyOfDeletedKeys: a tombstone that some owners have forgotten is no
 // problem; one that an owner missed is.
 func TestVerifyOfDeletedKeys(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 3)
 	put(t, nodes[0], "k", "v")
 	same(t, nodes, []string{"k"})

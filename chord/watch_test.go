@@ -85,6 +85,7 @@ func TestWatchRounds(t *testing.T) {
 // TestWatchThroughChanges: watches see every change while a member dies and while
 // the ring grows and shrinks, and go on at another member.
 func TestWatchThroughChanges(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 3)
 	ctx := within(t, 6*limit)
 	indexes := map[backend.WatchQuery]uint64{{Key: "w/k"}: 0, {Prefix: "w/"}: 0, {}: 0}
