@@ -23,7 +23,7 @@ run: build ## start a ring of five, load it into a host, kill two members (KEEP=
 
 test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes
 	$(GO) vet ./...
-	$(GO) test -timeout 8m -parallel 6 $$($(GO) list ./... | grep -v '/integration') ./integration/soak
+	$(GO) test -timeout 8m -parallel 6 ./integration/soak ./chord $$($(GO) list ./... | grep -v -e '/integration' -e '/chord$$')
 	$(GO) test -timeout 5m -tags mutation -run TestMutations ./internal/sim ./internal/txnsim
 	$(GO) test -timeout 8m -count 1 -p 1 $$($(GO) list ./integration/... | grep -v soak)
 
