@@ -22,7 +22,7 @@ func (s *Sim) finale() error {
 			return fmt.Errorf("node %s still has %d operations %v after the last fault", n.name, b, settle)
 		}
 	}
-	for _, step := range []func() error{s.shaped, s.lastReads, s.durable, s.agreed, s.forgotten, s.lastWrites, s.lastHolder, s.durableEverywhere, s.agreed, s.lastDeletes, s.minority} {
+	for _, step := range []func() error{s.shaped, s.lastReads, s.durable, s.agreed, s.forgotten, s.lastWrites, s.lastHolder, s.lastAudit, s.durableEverywhere, s.agreed, s.lastDeletes, s.minority} {
 		if err := step(); err != nil {
 			return err
 		}

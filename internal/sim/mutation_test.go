@@ -25,6 +25,7 @@ type mutation struct {
 	tend    bool // repair and forget
 	learn   bool // compare what is given
 	fences  bool
+	money   bool   // transfers by transactions
 	limit   uint64 // seeds
 	want    string // in what is found
 	script  string
@@ -77,6 +78,11 @@ var mutations = []mutation{
 	{rule: "nosettle", fences: true, limit: 4000},
 	{rule: "volatilefence", fences: true, limit: 4000},
 	{rule: "unfencedjoiner", fences: true, reshape: true, limit: 4000},
+	{rule: "createlate", money: true, limit: 300},
+	{rule: "novalidate", money: true, limit: 300},
+	{rule: "forgetfirst", money: true, limit: 300},
+	{rule: "statusafter", money: true, limit: 300},
+	{rule: "applyearly", money: true, limit: 300},
 	{rule: "learnunheld", script: "testdata/learnunheld.txt"},
 }
 
@@ -137,7 +143,7 @@ func firstFailing(m mutation) (uint64, error) {
 					return
 				}
 				err := caught(func() error {
-					_, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend, Learn: m.learn, Fences: m.fences})
+					_, err := Run(Options{Seed: n, Duration: 4 * time.Second, Hot: m.hot, Reshape: m.reshape, Repair: m.tend, Forget: m.tend, Learn: m.learn, Fences: m.fences, Transfers: m.money})
 					return err
 				})
 				mu.Lock()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
 // node is one process: a shard, its disk and its clock. A client has no disk and
@@ -27,7 +28,8 @@ type node struct {
 	// processes run here; completing are the locks whose fences are being sealed.
 	processes  map[*process]bool
 	completing map[string]bool
-	tick       time.Duration // when the next Tick is due
+	txns       *txn.Coordinator // of this life
+	tick       time.Duration    // when the next Tick is due
 
 	placement *ring.Placement // of the configuration that it works by
 	chain     follower
@@ -37,6 +39,7 @@ type node struct {
 func (n *node) start() {
 	n.up = true
 	n.boot++
+	n.txns = nil
 	n.calls = map[uint64]func(register.Result){}
 	n.tick = 0
 	n.processes, n.completing = map[*process]bool{}, map[string]bool{}

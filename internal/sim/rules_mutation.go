@@ -7,6 +7,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/chord/fence"
 	"github.com/chord-plugin/chord-plugin/chord/register"
+	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
 // rules lists what breakRule takes besides register.Rules.
@@ -15,8 +16,13 @@ var rules = []string{"nojoint", "nosync", "nofence", "noflush", "nopurge", "gcma
 var broken = -1
 
 // breakRule takes the named rule out of every node of this process; "" puts all
-// rules back.
+// rules back. Of those of transactions only some show here; see internal/txnsim.
 func breakRule(name string) {
+	txn.Break("")
+	if slices.Contains(txn.Rules, name) {
+		txn.Break(name)
+		name = ""
+	}
 	broken = slices.Index(rules, name)
 	fence.Break(name)
 	if broken >= 0 || slices.Contains(fence.Rules, name) {

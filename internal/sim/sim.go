@@ -35,6 +35,9 @@ type Options struct {
 	// Fences lets clients take locks, bring their fences into force, and write with
 	// them, also when others hold the locks by then.
 	Fences bool
+	// Transfers lets clients move amounts between accounts by transactions, and count
+	// them.
+	Transfers bool
 }
 
 // Stats count what happened in a run.
@@ -52,6 +55,8 @@ type Stats struct {
 	// Fences that were brought into force, the keys that were settled for them,
 	// the writes that ended as fenced, and the Accepts that were refused.
 	Fences, Settled, Fenced, Refused int
+	// Transfers that happened, and Audits that counted everything.
+	Transfers, Audits int
 	// Slowest is the longest that an operation took that began after all faults
 	// had ended, in simulated time.
 	Slowest time.Duration
@@ -83,6 +88,8 @@ func (s *Stats) Add(o Stats) {
 	s.Settled += o.Settled
 	s.Fenced += o.Fenced
 	s.Refused += o.Refused
+	s.Transfers += o.Transfers
+	s.Audits += o.Audits
 	s.Slowest = max(s.Slowest, o.Slowest)
 }
 
@@ -109,6 +116,7 @@ type Sim struct {
 	nextData  int
 	history   []porcupine.Operation
 	inForce   []inForce
+	tellers   []*teller
 	fenced    map[int]bool // data of writes that ended as fenced
 	stats     Stats
 
@@ -139,6 +147,9 @@ func Run(o Options) (Stats, error) {
 	}
 	if k.Chance(0.2) {
 		s.register.MaxWaiting = 1 + k.Rand.IntN(3)
+	}
+	if o.Transfers {
+		s.register.MaxWaiting = 0 // a transaction does several things at a time
 	}
 	if !o.Hot && k.Chance(0.1) { // each restart moves a clock by MarkStep, which adds up
 		s.register.MaxDrift = k.Between(4*time.Second, 12*time.Second)
@@ -172,6 +183,14 @@ func Run(o Options) (Stats, error) {
 		for id := range 3 + k.Rand.IntN(3) {
 			h := &holder{client: client{sim: s, id: 20 + id, until: o.Duration, seen: map[string]version{}}, lock: lockKeys[k.Rand.IntN(len(lockKeys))]}
 			h.run()
+		}
+	}
+	if o.Transfers {
+		for id := range 3 + k.Rand.IntN(3) {
+			s.tellers = append(s.tellers, &teller{sim: s, id: id, until: o.Duration})
+		}
+		for _, t := range s.tellers {
+			t.run()
 		}
 	}
 	s.run(o.Duration + settle)
