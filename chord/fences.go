@@ -74,12 +74,17 @@ func (f *fences) inForce(lock string) uint64 {
 // outdated.
 func (f *fences) outdated(of backend.Fence) bool { return of.Token < f.inForce(of.Key) }
 
-// give gives entries to all shards. The table on the disk is another matter.
-func (f *fences) give(st *ringState, entries []register.FenceEntry) {
+// learn gives entries to all shards. A member has them on its disk when it returns
+// nil, also those that it knew: who is told of a fence counts on that.
+func (f *fences) learn(st *ringState, entries []register.FenceEntry) error {
 	f.note(entries)
 	for _, d := range st.drivers {
 		d.input(func(now register.Now) { d.shard.Fence(now, entries) })
 	}
+	if f.node.store == nil {
+		return nil
+	}
+	return f.node.store.KeepFences(entries)
 }
 
 // took is told what a shard has learned, lacks and refused. It must not wait.
@@ -154,15 +159,12 @@ func (f *fences) receive(st *ringState, all carried) error {
 		if err != nil {
 			return err
 		}
-		if !f.has(&e) {
-			entries = append(entries, e)
-		}
+		entries = append(entries, e)
 	}
 	if len(entries) == 0 {
 		return nil
 	}
-	f.give(st, entries)
-	return f.node.store.KeepFences(entries)
+	return f.learn(st, entries)
 }
 
 // run spreads what was learned, and completes fences, until the node stops.
@@ -188,26 +190,23 @@ func (f *fences) spread() {
 	if len(entries) == 0 || st == nil {
 		return
 	}
-	f.give(st, entries)
-	if s := f.node.store; s != nil {
-		if err := s.KeepFences(entries); err != nil && f.node.ctx.Err() == nil {
-			f.node.fail(err)
-		}
+	if err := f.learn(st, entries); err != nil && f.node.ctx.Err() == nil {
+		f.node.fail(err)
 	}
 }
 
-// ask reads the register of a lock's fence, which is the authority, and lets the
-// shards know.
+// ask reads the register of a lock's fence, which is the authority, and learns what
+// it says: who is no member is told by nobody.
 func (f *fences) ask(ctx context.Context, lock string) error {
 	v, err := f.node.value(ctx, register.FenceKey(lock), false)
 	if err != nil || !v.Live {
 		return err
 	}
 	e, err := register.DecodeFenceEntry(v.Data)
-	if err == nil && !f.has(&e) {
-		f.give(f.node.ring.Load(), []register.FenceEntry{e})
+	if err != nil {
+		return err
 	}
-	return err
+	return f.learn(f.node.ring.Load(), []register.FenceEntry{e})
 }
 
 // complete begins to complete what is in the way.
@@ -240,8 +239,8 @@ func (f *fences) completeOne(lock string) {
 	r, cancel := f.node.fencing(f.node.ctx, completeTime)
 	defer cancel()
 	err := fence.Complete(r, lock)
-	if err == nil && f.node.store == nil {
-		err = f.ask(r.ctx, lock) // a client owns nothing and is told nothing
+	if err == nil {
+		err = f.ask(r.ctx, lock)
 	}
 	if err != nil && f.node.ctx.Err() == nil {
 		f.node.log.Debug("a fence that is in the way could not be completed", "lock", lock, "error", err)
