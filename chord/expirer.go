@@ -242,7 +242,7 @@ func (e *expirer) patrol(ctx context.Context) error {
 		return err
 	}
 	e.held = held.Next
-	left := slices.DeleteFunc(held.Held, func(h store.Held) bool { return e.livesHere(h.Session) || !e.node.sees(st, h.Key) })
+	left := slices.DeleteFunc(held.Held, func(h store.Held) bool { return e.livesHere(h.Session) || e.node.rank(st, h.Key) != 0 })
 	if len(left) > 0 {
 		e.begins(ctx, "", func(ctx context.Context) error { return e.release(ctx, left) })
 	}

@@ -30,27 +30,23 @@ func failure(err error, lost backend.Code) error {
 	if errors.As(e.Cause, &below) {
 		res.Answered, res.Owners = below.Answered, below.Owners
 	}
-	switch e.Kind {
-	case txn.Conflict:
+	switch code, ok := kindCodes[e.Kind]; {
+	case ok:
+		res.Code = code
+	case e.Kind == txn.Conflict:
 		res.Code = lost
-	case txn.Unknown:
-		res.Code = backend.UnknownOutcome
-	case txn.TooLarge:
-		res.Code = backend.TooLarge
-	case txn.ReadOnly:
-		res.Code = backend.TxnReadOnly
-	case txn.Over:
-		res.Code = backend.TxnDone
-	case txn.Invalid:
-		res.Code = backend.Invalid
-	case txn.Fenced:
-		res.Code = backend.Fenced
-	case txn.Unavailable:
+	case e.Kind == txn.Unavailable:
 		return unavailable(res, below)
 	default:
 		res.Code = backend.Internal
 	}
 	return res
+}
+
+// kindCodes are the codes of the kinds that have one of their own.
+var kindCodes = map[txn.Kind]backend.Code{
+	txn.Unknown: backend.UnknownOutcome, txn.TooLarge: backend.TooLarge, txn.ReadOnly: backend.TxnReadOnly,
+	txn.Over: backend.TxnDone, txn.Invalid: backend.Invalid, txn.Fenced: backend.Fenced,
 }
 
 // unavailable is the error of what did not happen because of one below.

@@ -154,11 +154,7 @@ func (w *watching) ask(ctx context.Context, member ring.Node, filter *filter, re
 	ctx, cancel := context.WithTimeout(ctx, feedTimeout)
 	defer cancel()
 	defer context.AfterFunc(filter.replaced, cancel)()
-	if member == w.node.id.Node() {
-		return w.node.onFeed(ctx, req)
-	}
-	var reply feedReply
-	return &reply, w.node.mesh.Call(ctx, member, callFeed, req, &reply)
+	return askMember(ctx, w.node, member, callFeed, req, w.node.onFeed)
 }
 
 // filter is what members are asked to tell of. It is replaced when somebody

@@ -100,13 +100,7 @@ func (f fencing) Install(member ring.Node, e register.FenceEntry) (epoch uint64,
 	ctx, cancel := context.WithTimeout(f.ctx, installTime)
 	defer cancel()
 	req := installFenceRequest{Entry: register.AppendFenceEntry(nil, &e)}
-	var reply *installFenceReply
-	if member == f.node.id.Node() {
-		reply, err = f.node.onInstallFence(ctx, &req)
-	} else {
-		reply = &installFenceReply{}
-		err = f.node.mesh.Call(ctx, member, callInstallFence, &req, reply)
-	}
+	reply, err := askMember(ctx, f.node, member, callInstallFence, &req, f.node.onInstallFence)
 	if err != nil {
 		return 0, known, err
 	}
@@ -118,13 +112,7 @@ func (f fencing) List(member ring.Node, lock, after string) (page fence.Page, er
 	ctx, cancel := context.WithTimeout(f.ctx, listTime)
 	defer cancel()
 	req := fencedRequest{Lock: lock, After: after}
-	var reply *fencedReply
-	if member == f.node.id.Node() {
-		reply, err = f.node.onFenced(ctx, &req)
-	} else {
-		reply = &fencedReply{}
-		err = f.node.mesh.Call(ctx, member, callFenced, &req, reply)
-	}
+	reply, err := askMember(ctx, f.node, member, callFenced, &req, f.node.onFenced)
 	if err != nil {
 		return page, err
 	}

@@ -315,14 +315,10 @@ func (f *forgetter) ask(ctx context.Context, st *ringState, old []tombstone, for
 	var wg sync.WaitGroup
 	for o, q := range questions {
 		wg.Go(func() {
-			if o == f.node.id.Node() {
-				var reply *tombstonesReply
-				if reply, q.err = f.node.onTombstones(ctx, &q.req); q.err == nil {
-					q.tombstonesReply = *reply
-				}
-				return
+			var reply *tombstonesReply
+			if reply, q.err = askMember(ctx, f.node, o, callTombstones, &q.req, f.node.onTombstones); q.err == nil {
+				q.tombstonesReply = *reply
 			}
-			q.err = f.node.mesh.Call(ctx, o, callTombstones, &q.req, &q.tombstonesReply)
 		})
 	}
 	wg.Wait()

@@ -10,6 +10,26 @@ import (
 	"github.com/chord-plugin/chord-plugin/mesh"
 )
 
+// handleCall registers what answers calls of one type.
+func handleCall[Req, Reply any](n *Node, t mesh.Type, do func(ctx context.Context, req *Req) (Reply, error)) {
+	n.mesh.HandleCall(t, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
+		var req Req
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return do(ctx, &req)
+	})
+}
+
+// askMember asks a member, which may be this node: here is what then answers.
+func askMember[Req, Reply any](ctx context.Context, n *Node, member ring.Node, t mesh.Type, req *Req, here func(ctx context.Context, req *Req) (*Reply, error)) (*Reply, error) {
+	if member == n.id.Node() {
+		return here(ctx, req)
+	}
+	var reply Reply
+	return &reply, n.mesh.Call(ctx, member, t, req, &reply)
+}
+
 // handle registers what this node answers to others.
 func (n *Node) handle() {
 	n.mesh.HandleSend(sendRegister, n.onRegister)
@@ -20,94 +40,29 @@ func (n *Node) handle() {
 		}
 		return st.placement.Configuration().Encode(), nil
 	})
-	n.mesh.HandleCall(callPrepareRing, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req prepareRing
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onPrepareRing(&req), nil
+	handleCall(n, callPrepareRing, func(_ context.Context, req *prepareRing) (*promiseRing, error) { return n.onPrepareRing(req), nil })
+	handleCall(n, callAcceptRing, func(_ context.Context, req *acceptRing) ([]byte, error) {
+		return []byte{}, refused(n.onAcceptRing(req))
 	})
-	n.mesh.HandleCall(callAcceptRing, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req acceptRing
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		if err := n.onAcceptRing(&req); err != nil {
-			return nil, &mesh.RemoteError{Code: codeRefused, Message: err.Error()}
-		}
-		return []byte{}, nil
-	})
-	n.mesh.HandleCall(callScan, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req scanRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onScan(ctx, &req)
-	})
-	n.mesh.HandleCall(callChanges, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req changesRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onChanges(ctx, &req)
-	})
-	n.mesh.HandleCall(callInspect, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var key string
-		if err := body.Decode(&key); err != nil {
-			return nil, err
-		}
-		return n.onInspect(ctx, key)
-	})
-	n.mesh.HandleCall(callFeed, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req feedRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onFeed(ctx, &req)
-	})
-	n.mesh.HandleCall(callHeld, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req heldRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onHeld(ctx, &req)
-	})
+	handleCall(n, callScan, n.onScan)
+	handleCall(n, callChanges, n.onChanges)
+	handleCall(n, callInspect, func(ctx context.Context, key *string) (*inspectReply, error) { return n.onInspect(ctx, *key) })
+	handleCall(n, callFeed, n.onFeed)
+	handleCall(n, callHeld, n.onHeld)
 	n.mesh.HandleCall(callSessions, func(context.Context, ring.Node, mesh.Decoder) (any, error) { return n.onSessions() })
-	n.mesh.HandleCall(callInstallFence, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req installFenceRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onInstallFence(ctx, &req)
-	})
-	n.mesh.HandleCall(callFenced, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req fencedRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onFenced(ctx, &req)
-	})
+	handleCall(n, callInstallFence, n.onInstallFence)
+	handleCall(n, callFenced, n.onFenced)
 	n.handleReshaping()
 	n.handleRepairing()
 }
 
 // handleReshaping registers what a change of the ring needs.
 func (n *Node) handleReshaping() {
-	n.mesh.HandleCall(callChain, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req chainRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onChain(&req)
-	})
+	handleCall(n, callChain, func(_ context.Context, req *chainRequest) (*chainReply, error) { return n.onChain(req) })
 	n.mesh.HandleCall(callLives, func(_ context.Context, from ring.Node, _ mesh.Decoder) (any, error) { return n.onLives(from), nil })
 	n.mesh.HandleCall(callProgress, func(context.Context, ring.Node, mesh.Decoder) (any, error) { return n.onProgress() })
-	n.mesh.HandleCall(callChangeRing, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req changeRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return []byte{}, refused(n.reshaper.onChangeRing(&req))
+	handleCall(n, callChangeRing, func(_ context.Context, req *changeRequest) ([]byte, error) {
+		return []byte{}, refused(n.reshaper.onChangeRing(req))
 	})
 	n.mesh.HandleCall(callImpose, func(ctx context.Context, from ring.Node, body mesh.Decoder) (any, error) {
 		var req imposeRequest
@@ -116,52 +71,16 @@ func (n *Node) handleReshaping() {
 		}
 		return []byte{}, refused(n.onImpose(ctx, from, &req))
 	})
-	n.mesh.HandleCall(callTombstones, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req tombstonesRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onTombstones(ctx, &req)
-	})
-	n.mesh.HandleCall(callPage, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req pageRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onPage(ctx, &req)
-	})
-	n.mesh.HandleCall(callCells, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req cellsRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onCells(ctx, &req)
-	})
+	handleCall(n, callTombstones, n.onTombstones)
+	handleCall(n, callPage, n.onPage)
+	handleCall(n, callCells, n.onCells)
 }
 
 // handleRepairing registers what the comparing and mending of copies needs.
 func (n *Node) handleRepairing() {
-	n.mesh.HandleCall(callDigest, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req digestRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onDigest(ctx, &req)
-	})
-	n.mesh.HandleCall(callCompared, func(_ context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req comparedRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return []byte{}, n.onCompared(&req)
-	})
-	n.mesh.HandleCall(callAdopt, func(ctx context.Context, _ ring.Node, body mesh.Decoder) (any, error) {
-		var req adoptRequest
-		if err := body.Decode(&req); err != nil {
-			return nil, err
-		}
-		return n.onAdopt(ctx, &req)
-	})
+	handleCall(n, callDigest, n.onDigest)
+	handleCall(n, callCompared, func(_ context.Context, req *comparedRequest) ([]byte, error) { return []byte{}, n.onCompared(req) })
+	handleCall(n, callAdopt, n.onAdopt)
 }
 
 // refused is the error of one that does not do what it is asked.

@@ -67,9 +67,9 @@ func (n *Node) onHeld(ctx context.Context, req *heldRequest) (*heldReply, error)
 	return reply, nil
 }
 
-// heldBy finds the keys that sessions hold, which have ended. A key that names a session does so at a
-// quorum of its owners, so that one at least of those that are asked says it, though
-// as many are silent as a quorum can do without.
+// heldBy finds the keys that a session which has ended holds. A key that names a
+// session does so at a quorum of its owners, so that one at least of those that are
+// asked says it, though as many are silent as a quorum can do without.
 func (n *Node) heldBy(ctx context.Context) session.Named {
 	return func(id string) ([]string, error) {
 		ctx, cancel := context.WithTimeout(ctx, sweepingTime)
@@ -113,13 +113,7 @@ func (n *Node) heldBy(ctx context.Context) session.Named {
 func (n *Node) heldAt(ctx context.Context, m ring.Node, epoch uint64, id string) (all heldReply, err error) {
 	req := heldRequest{Epoch: epoch, Session: id}
 	for {
-		var reply *heldReply
-		if m == n.id.Node() {
-			reply, err = n.onHeld(ctx, &req)
-		} else {
-			reply = &heldReply{}
-			err = n.mesh.Call(ctx, m, callHeld, &req, reply)
-		}
+		reply, err := askMember(ctx, n, m, callHeld, &req, n.onHeld)
 		if err != nil {
 			return heldReply{}, err
 		}

@@ -162,11 +162,7 @@ func (l *listing) scan(ctx context.Context) error {
 		enough = len(ask)
 	}
 	replies, err := gather(ctx, &l.poll, ask, enough, func(ctx context.Context, m ring.Node) (*scanReply, error) {
-		if m == l.node.id.Node() {
-			return l.node.onScan(ctx, &req)
-		}
-		var reply scanReply
-		return &reply, l.node.mesh.Call(ctx, m, callScan, &req, &reply)
+		return askMember(ctx, l.node, m, callScan, &req, l.node.onScan)
 	})
 	if err != nil {
 		return err
@@ -372,11 +368,7 @@ func (l *listing) refresh(ctx context.Context) (moved map[string]bool, err error
 	ask := slices.Collect(maps.Keys(l.answers))
 	replies, err := gather(ctx, &l.poll, ask, len(ask), func(ctx context.Context, m ring.Node) (*changesReply, error) {
 		req := changesRequest{Epoch: epoch, Prefix: l.q.Prefix, After: l.from, Since: l.answers[m].counter, Values: l.q.Values}
-		if m == l.node.id.Node() {
-			return l.node.onChanges(ctx, &req)
-		}
-		var reply changesReply
-		return &reply, l.node.mesh.Call(ctx, m, callChanges, &req, &reply)
+		return askMember(ctx, l.node, m, callChanges, &req, l.node.onChanges)
 	})
 	if err != nil {
 		return nil, err

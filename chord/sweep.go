@@ -76,7 +76,7 @@ func (s *sweeper) look(ctx context.Context) error {
 			if sweeps(c.Key) && s.forgetter.due(st, c, min(statusAge, n.cfg.forgetAge)) {
 				old = append(old, tombstone{c.Key, c.Cell.Accepted})
 			}
-		} else if id, ok := register.ParseTxnKey(c.Key); ok && n.sees(st, c.Key) {
+		} else if id, ok := register.ParseTxnKey(c.Key); ok && n.rank(st, c.Key) == 0 {
 			ids = append(ids, id)
 		}
 	}
@@ -93,20 +93,6 @@ func (s *sweeper) look(ctx context.Context) error {
 	}
 	_, err = s.forgetter.forget(ctx, st, old)
 	return err
-}
-
-// sees reports whether this node is the first owner of a key that answers.
-func (n *Node) sees(st *ringState, key string) bool {
-	g := st.placement.Group(key)
-	for _, o := range g.Owners() {
-		if o == n.id.Node() {
-			return true
-		}
-		if n.peers.usable(o) {
-			return false
-		}
-	}
-	return false
 }
 
 // finish brings transactions to their ends that have been known for too long, each
