@@ -1,4 +1,5 @@
 // Package kernel is what the simulations run on: simulated time in one goroutine,
+// with coroutines for code that blocks,
 // chance from one seed, and runs of many seeds.
 package kernel
 
@@ -16,8 +17,9 @@ type Kernel struct {
 	// Rand decides everything that is random.
 	Rand *rand.Rand
 
-	events events
-	number int
+	events  events
+	number  int
+	current *Routine
 }
 
 type event struct {

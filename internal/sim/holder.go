@@ -282,7 +282,7 @@ func (s *Sim) lastHolder() error {
 func (s *Sim) end() {
 	for _, n := range s.nodes {
 		for p := range n.processes {
-			p.kill()
+			p.Kill()
 		}
 	}
 }

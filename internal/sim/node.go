@@ -72,7 +72,7 @@ func (n *node) crash() {
 	}
 	n.shard = nil
 	for p := range n.processes {
-		p.kill()
+		p.Kill()
 	}
 	for _, t := range sortedTokens(n.calls) {
 		n.calls[t](register.Result{Outcome: register.Unknown}) // the caller never hears

@@ -106,7 +106,7 @@ func (r *run) client(c int) {
 	r.processes = append(r.processes, p)
 	e := &port{w: r.world, p: p, n: n, client: c, deadline: r.Now + r.Between(r.shortest, max(3*time.Second, r.shortest+1))}
 	var err error
-	p.spawn(func() { err = r.work(e, &o) }, func() {
+	p.Spawn(func() { err = r.work(e, &o) }, func() {
 		ended = true
 		var failed *txn.Failed
 		switch {

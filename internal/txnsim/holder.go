@@ -90,7 +90,7 @@ func (r *run) asHolder(h *holder, call func(e *port) error, then func(error)) {
 	e := r.spawnPort(time.Second)
 	e.p.onDeath = func() { then(errNoQuorum) }
 	e.n = r.nodes[r.Rand.IntN(members)]
-	e.p.spawn(func() { err = call(e) }, func() {
+	e.p.Spawn(func() { err = call(e) }, func() {
 		e.p.onDeath = func() {}
 		if err == nil {
 			h.sent = append(h.sent, sent)

@@ -22,12 +22,12 @@ func calm(t *testing.T, body func(e *port)) {
 	defer r.close()
 	e := r.spawnPort(time.Hour)
 	over := false
-	e.p.spawn(func() { body(e); over = true }, func() {})
+	e.p.Spawn(func() { body(e); over = true }, func() {})
 	r.run(time.Hour, func() bool { return over })
 	if !over {
 		t.Fatal("it did not end within an hour")
 	}
-	r.run(r.Now+time.Second, func() bool { return len(e.p.routines) == 0 })
+	r.run(r.Now+time.Second, func() bool { return e.p.Done() })
 	for key, v := range r.held {
 		if v.Intent != nil || strings.HasPrefix(key, register.TxnPrefix) && v.Live {
 			t.Errorf("key %q was left as %+v", key, v)

@@ -76,7 +76,7 @@ func (o *owner) look() {
 		for _, due := range o.lifetimes.Due(o.clock(), atOnce, o.rank) {
 			e := r.spawnPort(backgroundTime)
 			e.n, e.expires, e.began = o.n, true, r.Now
-			e.p.spawn(func() { _ = session.Expire(o.n.c, e, due, r.named(e)) }, func() {})
+			e.p.Spawn(func() { _ = session.Expire(o.n.c, e, due, r.named(e)) }, func() {})
 		}
 	})
 }

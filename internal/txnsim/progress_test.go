@@ -86,17 +86,17 @@ func TestDeadCoordinator(t *testing.T) {
 		r := newRun(uint64(steps), 0)
 		e := r.spawnPort(time.Minute)
 		dying := &mortal{port: e, left: steps}
-		e.p.spawn(func() {
+		e.p.Spawn(func() {
 			_, _ = e.n.c.Run(dying, []txn.Op{{Verb: txn.Set, Key: "a", Data: data(1)}, {Verb: txn.Set, Key: "b", Data: data(1)}, {Verb: txn.GetOrEmpty, Key: "c"}})
 		}, func() {})
-		r.run(time.Second, func() bool { return e.p.dead })
+		r.run(time.Second, func() bool { return e.p.Dead() })
 
 		other := r.spawnPort(time.Minute)
 		other.n = r.nodes[1]
 		sum := 0
 		var reading, writing time.Duration
 		var err error
-		other.p.spawn(func() {
+		other.p.Spawn(func() {
 			for _, key := range []string{"a", "b"} {
 				began := r.Now
 				cell, readErr := other.n.c.Read(other, key)
@@ -114,7 +114,7 @@ func TestDeadCoordinator(t *testing.T) {
 			}
 			writing = r.Now - began
 		}, func() {})
-		r.run(time.Minute, func() bool { return len(other.p.routines) == 0 })
+		r.run(time.Minute, func() bool { return other.p.Done() })
 		const slack = 20 * 2 * slowest // some calls, there and back
 		if err != nil || sum != 0 && sum != 2 || reading > 2*r.cfg.Moment+slack || writing > r.cfg.Timeout+r.cfg.Moment+slack {
 			t.Errorf("after %d steps: read %d in %v, written in %v (timeout %v): %v", steps, sum, reading, writing, r.cfg.Timeout, err)
@@ -135,9 +135,9 @@ type mortal struct {
 
 func (m *mortal) step() {
 	if m.left--; m.left == 0 {
-		rt := m.w.current
+		rt := m.w.Current()
 		m.w.After(0, m.p.kill)
-		rt.wait()
+		rt.Wait()
 	}
 }
 

@@ -43,7 +43,7 @@ const (
 
 // call runs op at the registers some time from now, or later, or never.
 func (e *port) call(writes bool, op func()) error {
-	w, rt := e.w, e.w.current
+	w, rt := e.w, e.w.Current()
 	if w.Now >= e.deadline {
 		return errNoQuorum
 	}
@@ -83,8 +83,8 @@ func (e *port) call(writes bool, op func()) error {
 	if w.faulty && w.Chance(w.dying) {
 		w.After(w.Between(0, took+1), e.p.kill)
 	}
-	w.After(took, rt.resume)
-	rt.wait()
+	w.After(took, rt.Resume)
+	rt.Wait()
 	if err != nil {
 		return fmt.Errorf("simulated: %w", err)
 	}
@@ -167,35 +167,35 @@ func (e *port) NewID() (register.Ballot, error) {
 func (e *port) Now() time.Duration { return e.w.Now }
 
 func (e *port) Sleep(d time.Duration) error {
-	w, rt := e.w, e.w.current
+	w, rt := e.w, e.w.Current()
 	d = d/2 + w.Between(0, d+1)
 	if w.Now+d > e.deadline {
-		w.After(max(e.deadline-w.Now, 0), rt.resume)
-		rt.wait()
+		w.After(max(e.deadline-w.Now, 0), rt.Resume)
+		rt.Wait()
 		return errNoQuorum
 	}
-	w.After(d, rt.resume)
-	rt.wait()
+	w.After(d, rt.Resume)
+	rt.Wait()
 	return nil
 }
 
 func (e *port) Each(n int, do func(i int) error) error {
-	w, rt := e.w, e.w.current
+	w, rt := e.w, e.w.Current()
 	left := n
 	var first error
 	for i := range n {
-		e.p.spawn(func() {
+		e.p.Spawn(func() {
 			if err := do(i); err != nil && first == nil {
 				first = err
 			}
 		}, func() {
 			if left--; left == 0 {
-				w.After(0, rt.resume)
+				w.After(0, rt.Resume)
 			}
 		})
 	}
 	if n > 0 {
-		rt.wait()
+		rt.Wait()
 	}
 	return first
 }
@@ -206,5 +206,5 @@ const backgroundTime = 2 * time.Second
 func (e *port) Later(do func(r txn.Registers)) {
 	bg := *e
 	bg.deadline = e.w.Now + backgroundTime
-	e.p.spawn(func() { do(&bg) }, func() {})
+	e.p.Spawn(func() { do(&bg) }, func() {})
 }

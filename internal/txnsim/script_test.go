@@ -73,7 +73,7 @@ func listOfTwoMoments() error {
 		}
 		note(i, 0, step{verb: txn.Set, key: fmt.Sprintf("a/%d", i), val: 1 + i}, step{verb: txn.Set, key: fmt.Sprintf("b/%d", i), val: 1 + i})
 	}
-	p.spawn(func() {
+	p.Spawn(func() {
 		for i := range 2 {
 			start, _ := e.NewID()
 			ids = append(ids, txn.ID{Start: start})
@@ -98,7 +98,7 @@ func listOfTwoMoments() error {
 		}
 		note(4, call, step{verb: txn.GetTree, key: "a/", saw: listed(s, "a/")})
 	}, func() {})
-	r.run(backgroundTime, func() bool { return len(p.routines) == 0 })
+	r.run(backgroundTime, func() bool { return p.Done() })
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func script(sessions map[string]register.Session, body func(r *run, e *port) err
 	r := newRun(1, 0)
 	defer r.close()
 	e := r.spawnPort(time.Hour)
-	e.p.spawn(func() {
+	e.p.Spawn(func() {
 		for id, s := range sessions {
 			if _, err = session.Create(e, id, s); err != nil {
 				return
@@ -45,8 +45,8 @@ func script(sessions map[string]register.Session, body func(r *run, e *port) err
 		}
 		err = body(r, e)
 	}, func() {})
-	r.run(time.Hour, func() bool { return len(e.p.routines) == 0 })
-	if len(e.p.routines) > 0 {
+	r.run(time.Hour, func() bool { return e.p.Done() })
+	if !e.p.Done() {
 		return errors.New("it did not end within an hour")
 	}
 	return err

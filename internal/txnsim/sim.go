@@ -65,7 +65,7 @@ func (r *run) sweep(n *node) {
 		p := r.process(func() { r.sweep(n) })
 		r.processes = append(r.processes, p)
 		e := &port{w: r.world, p: p, n: n, deadline: r.Now + backgroundTime}
-		p.spawn(func() { _, _ = n.c.Sweep(e, r.pending()) }, func() { r.sweep(n) })
+		p.Spawn(func() { _, _ = n.c.Sweep(e, r.pending()) }, func() { r.sweep(n) })
 	})
 }
 
@@ -109,9 +109,9 @@ func (r *run) finale() error {
 		r.processes = append(r.processes, p)
 		e := &port{w: r.world, p: p, n: r.nodes[0], deadline: r.Now + time.Second}
 		var err error
-		p.spawn(func() { _, err = e.n.c.Read(e, key) }, func() {})
-		r.run(r.Now+time.Second, func() bool { return len(p.routines) == 0 })
-		if err != nil || len(p.routines) > 0 {
+		p.Spawn(func() { _, err = e.n.c.Read(e, key) }, func() {})
+		r.run(r.Now+time.Second, func() bool { return p.Done() })
+		if err != nil || !p.Done() {
 			return fmt.Errorf("reading key %q in the end: %v", key, err)
 		}
 		if in := r.held[key].Intent; in != nil {

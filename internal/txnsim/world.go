@@ -17,10 +17,9 @@ const members = 3
 // world is the registers, which are linearizable, and the nodes.
 type world struct {
 	kernel.Kernel
-	cfg     txn.Config
-	faulty  bool    // calls are late, lost or in doubt, and processes die
-	dying   float64 // how likely a process dies at a call
-	current *routine
+	cfg    txn.Config
+	faulty bool    // calls are late, lost or in doubt, and processes die
+	dying  float64 // how likely a process dies at a call
 
 	held map[string]register.Value
 	// changed says when a key last changed, counted in changes; last is the highest
