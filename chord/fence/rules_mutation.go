@@ -2,14 +2,9 @@
 
 package fence
 
-import "slices"
+import "github.com/chord-plugin/chord-plugin/internal/mutation"
 
-// Rules lists what Break takes.
-var Rules = []string{"fencemajority", "nosettle", "lateinstall"}
+// Rules are those that can be taken out.
+var Rules = mutation.New("fencemajority", "nosettle", "lateinstall")
 
-var broken = -1
-
-// Break takes the named rule out; "" puts all rules back.
-func Break(name string) { broken = slices.Index(Rules, name) }
-
-func holds(r rule) bool { return int(r) != broken }
+func holds(r rule) bool { return Rules.Holds(int(r)) }

@@ -2,26 +2,12 @@
 
 package register
 
-import "fmt"
+import "github.com/chord-plugin/chord-plugin/internal/mutation"
 
-// Rules lists what Break takes, by the names of the executable model.
-var Rules = []string{"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor", "nobound", "nogcfloor", "forgetfate", "nogone", "forgetstamp", "aebelowpromise", "forgetjoint",
-	"firstonly", "deadagain", "noundo", "untagged", "buildondoubt", "mixedbatch", "nowastagged", "adoptdead", "settleuntagged"}
+// Rules are those that can be taken out, by the names of the executable model.
+var Rules = mutation.New(
+	"noevictfloor", "amnesia", "reissue", "reapply", "noreadback", "deadshortcut", "accnotpromise", "nowindow", "noepoch", "mergebelowfloor", "nobound", "nogcfloor", "forgetfate", "nogone", "forgetstamp", "aebelowpromise", "forgetjoint",
+	"firstonly", "deadagain", "noundo", "untagged", "buildondoubt", "mixedbatch", "nowastagged", "adoptdead", "settleuntagged",
+)
 
-var broken = -1
-
-// Break takes the named rule out of every shard of this process; "" puts all
-// rules back.
-func Break(name string) {
-	broken = -1
-	for i, r := range Rules {
-		if r == name {
-			broken = i
-		}
-	}
-	if name != "" && broken < 0 {
-		panic(fmt.Sprintf("register: no rule %q; there are %v", name, Rules))
-	}
-}
-
-func holds(r rule) bool { return int(r) != broken }
+func holds(r rule) bool { return Rules.Holds(int(r)) }

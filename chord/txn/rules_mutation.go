@@ -2,29 +2,13 @@
 
 package txn
 
-import "fmt"
+import "github.com/chord-plugin/chord-plugin/internal/mutation"
 
-// Rules lists what Break takes, most by the names of the executable model.
-var Rules = []string{
+// Rules are those that can be taken out, most by the names of the executable model.
+var Rules = mutation.New(
 	"createlate", "novalidate", "forgetfirst", "nolistcheck", "ignoreintent", "onepass", "statusafter", "nonudge",
 	"absentold", "statusperkey", "applyearly", "manymoments", "placeagain",
 	"deadholder", "listdeadholder", "noalive", "sessionatcommit", "nolockdelay", "locktombstone",
-}
+)
 
-var broken = -1
-
-// Break takes the named rule out of every coordinator of this process; "" puts
-// all rules back.
-func Break(name string) {
-	broken = -1
-	for i, r := range Rules {
-		if r == name {
-			broken = i
-		}
-	}
-	if name != "" && broken < 0 {
-		panic(fmt.Sprintf("txn: no rule %q; there are %v", name, Rules))
-	}
-}
-
-func holds(r rule) bool { return int(r) != broken }
+func holds(r rule) bool { return Rules.Holds(int(r)) }

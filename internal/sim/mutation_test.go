@@ -16,9 +16,9 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
-// mutation says how a rule of the protocol is missed when it is taken out: by
+// takenOut says how a rule of the protocol is missed when it is taken out: by
 // random runs, or by a script where they would have to be too lucky.
-type mutation struct {
+type takenOut struct {
 	rule    string
 	hot     bool
 	reshape bool
@@ -34,7 +34,7 @@ type mutation struct {
 // lin is said of a history: to see that what callers saw tells, too.
 const lin = "not linearizable"
 
-var mutations = []mutation{
+var mutations = []takenOut{
 	{rule: "noevictfloor", hot: true, limit: 1000},
 	{rule: "noevictfloor", script: "testdata/noevictfloor.txt"},
 	{rule: "amnesia", script: "testdata/amnesia.txt"},
@@ -91,8 +91,8 @@ var mutations = []mutation{
 // run is clean with the rule in place.
 func TestMutations(t *testing.T) {
 	defer breakRule("")
-	for _, rule := range slices.Concat(register.Rules, fence.Rules, rules) {
-		if !slices.ContainsFunc(mutations, func(m mutation) bool { return m.rule == rule }) {
+	for _, rule := range slices.Concat(register.Rules.Names(), fence.Rules.Names(), rules.Names()) {
+		if !slices.ContainsFunc(mutations, func(m takenOut) bool { return m.rule == rule }) {
 			t.Errorf("nothing shows that the rule %s is missed", rule)
 		}
 	}
@@ -126,7 +126,7 @@ func TestMutations(t *testing.T) {
 
 // firstFailing runs seeds up to a mutation's limit, two at a time, and returns the
 // lowest that fails as it should, or the limit.
-func firstFailing(m mutation) (uint64, error) {
+func firstFailing(m takenOut) (uint64, error) {
 	var mu sync.Mutex
 	var next, lowest uint64 = 1, m.limit
 	var found error

@@ -3,32 +3,17 @@
 package sim
 
 import (
-	"slices"
-
 	"github.com/chord-plugin/chord-plugin/chord/fence"
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
+	"github.com/chord-plugin/chord-plugin/internal/mutation"
 )
 
-// rules lists what breakRule takes besides register.Rules.
-var rules = []string{"nojoint", "nosync", "nofence", "noflush", "nopurge", "gcmajority", "learnunheld", "endbyold", "volatilefence", "unfencedjoiner"}
-
-var broken = -1
+// rules are those of what the nodes of this package do.
+var rules = mutation.New("nojoint", "nosync", "nofence", "noflush", "nopurge", "gcmajority", "learnunheld", "endbyold", "volatilefence", "unfencedjoiner")
 
 // breakRule takes the named rule out of every node of this process; "" puts all
 // rules back. Of those of transactions only some show here; see internal/txnsim.
-func breakRule(name string) {
-	txn.Break("")
-	if slices.Contains(txn.Rules, name) {
-		txn.Break(name)
-		name = ""
-	}
-	broken = slices.Index(rules, name)
-	fence.Break(name)
-	if broken >= 0 || slices.Contains(fence.Rules, name) {
-		name = ""
-	}
-	register.Break(name)
-}
+func breakRule(name string) { mutation.Break(name, register.Rules, fence.Rules, txn.Rules, rules) }
 
-func holds(r rule) bool { return int(r) != broken }
+func holds(r rule) bool { return rules.Holds(int(r)) }

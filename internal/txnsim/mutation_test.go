@@ -12,6 +12,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/chord/session"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
+	"github.com/chord-plugin/chord-plugin/internal/mutation"
 )
 
 var only = flag.String("rule", "", "the one rule that TestMutations takes out")
@@ -26,7 +27,7 @@ var limits = map[string]uint64{
 }
 
 // withSessions are the rules that runs with sessions show.
-var withSessions = append([]string{"deadholder", "listdeadholder", "noalive", "sessionatcommit", "nolockdelay"}, session.Rules...)
+var withSessions = append([]string{"deadholder", "listdeadholder", "noalive", "sessionatcommit", "nolockdelay"}, session.Rules.Names()...)
 
 // scripts show the rules that chance would hardly find missed.
 var scripts = map[string]func() error{"manymoments": listOfTwoMoments, "locktombstone": lockOfTombstone, "blindindex": sweptUnderIntent, "forgetunswept": sweptUnderIntent}
@@ -34,24 +35,18 @@ var scripts = map[string]func() error{"manymoments": listOfTwoMoments, "locktomb
 // takeOut takes a rule out; "blindindex", that members name the sessions of intents
 // too, is one of the node and not of the packages.
 func takeOut(rule string) {
-	inTxn, inSession := rule, ""
-	switch {
-	case rule == "blindindex":
-		inTxn = ""
-	case slices.Contains(session.Rules, rule):
-		inTxn, inSession = "", rule
-	}
-	txn.Break(inTxn)
-	session.Break(inSession)
-	blindIndex = rule == "blindindex"
+	mutation.Break(rule, txn.Rules, session.Rules, indexRules)
+	blindIndex = indexRules.Has(rule)
 }
+
+var indexRules = mutation.New("blindindex")
 
 // TestMutations takes out one rule after the other and expects a run that is not
 // strictly serializable, or ends badly, and that the same run is clean with the
 // rule in place.
 func TestMutations(t *testing.T) {
 	defer takeOut("")
-	for _, rule := range slices.Concat(txn.Rules, session.Rules, []string{"blindindex"}) {
+	for _, rule := range slices.Concat(txn.Rules.Names(), session.Rules.Names(), indexRules.Names()) {
 		if *only != "" && rule != *only {
 			continue
 		}
