@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/chord-plugin/chord-plugin/internal/testbinary"
 	"github.com/chord-plugin/chord-plugin/plugin"
 )
 
@@ -30,31 +29,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "plugin-test-")
-	if err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	testPlugin = filepath.Join(dir, "testplugin")
-	if out, err := exec.Command("go", "build", "-o", testPlugin, "./internal/testplugin").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build the test plugin: %w\n%s", err, out)
-	}
-	code = m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			return 1, fmt.Errorf("goroutines are left: %w", err)
-		}
-	}
-	return code, nil
+	testbinary.Main(m, "..", func(dir string) { testPlugin = filepath.Join(dir, "testplugin") }, "./plugin/internal/testplugin")
 }
 
 // open loads the test plugin, which ends with the test.

@@ -1,48 +1,21 @@
 package hosting
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/backend/memory"
+	"github.com/chord-plugin/chord-plugin/internal/testbinary"
 )
 
 // memoryPlugin is the binary of a plugin with the memory backend.
 var memoryPlugin string
 
 func TestMain(m *testing.M) {
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "hosting-test-")
-	if err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	memoryPlugin = filepath.Join(dir, "testplugin")
-	if out, err := exec.Command("go", "build", "-o", memoryPlugin, "../../plugin/internal/testplugin").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build the plugin: %w\n%s", err, out)
-	}
-	code = m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			return 1, fmt.Errorf("goroutines are left: %w", err)
-		}
-	}
-	return code, nil
+	testbinary.Main(m, "../..", func(dir string) { memoryPlugin = filepath.Join(dir, "testplugin") }, "./plugin/internal/testplugin")
 }
 
 // over returns a store over a backend, until the test ends.

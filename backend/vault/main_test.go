@@ -1,19 +1,16 @@
 package vault
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/physical"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/backend/hosting"
 	"github.com/chord-plugin/chord-plugin/backend/memory"
+	"github.com/chord-plugin/chord-plugin/internal/testbinary"
 )
 
 // memoryPlugin and ringPlugin are binaries: a plugin with the memory backend, and
@@ -21,33 +18,9 @@ import (
 var memoryPlugin, ringPlugin string
 
 func TestMain(m *testing.M) {
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "vault-test-")
-	if err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	memoryPlugin, ringPlugin = filepath.Join(dir, "testplugin"), filepath.Join(dir, "chord-plugin")
-	cmd := exec.Command("go", "build", "-o", dir, "./plugin/internal/testplugin", "./cmd/chord-plugin")
-	cmd.Dir = "../.." // which is a module of its own
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build the plugins: %w\n%s", err, out)
-	}
-	code = m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			return 1, fmt.Errorf("goroutines are left: %w", err)
-		}
-	}
-	return code, nil
+	testbinary.Main(m, "../..", func(dir string) {
+		memoryPlugin, ringPlugin = filepath.Join(dir, "testplugin"), filepath.Join(dir, "chord-plugin")
+	}, "./plugin/internal/testplugin", "./cmd/chord-plugin")
 }
 
 // open opens what a stanza says, until the test ends.
