@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/opentx"
 )
 
 // The defaults of Config.
@@ -74,7 +76,7 @@ type Handler struct {
 	large    chan struct{}
 	can      backend.Capability // of the backend
 	watcher  backend.Watcher    // nil where the backend is none
-	txs      txTable
+	txs      *opentx.Table[string]
 	maxItems int
 	newest   atomic.Uint64
 	// newestSession is the highest index of a session that was met, at least 1.
@@ -119,7 +121,7 @@ func New(cfg Config) *Handler {
 	if h.can.Has(backend.CanWatch) {
 		h.watcher = cfg.Backend.(backend.Watcher)
 	}
-	h.txs.rollbackTimeout = cfg.RequestTimeout
+	h.txs = opentx.New(opentx.Config[string]{Max: maxOpenTx, Idle: txIdle, Rollback: cfg.RequestTimeout, NewID: rand.Text})
 	h.newest.Store(1)
 	h.newestSession.Store(1)
 	h.mux = h.routes()
@@ -140,7 +142,7 @@ type Stats struct {
 
 // Stats returns what was counted so far.
 func (h *Handler) Stats() Stats {
-	return Stats{Requests: h.requests.Load(), Refused: h.refused.Load(), InFlight: len(h.data), Limit: cap(h.data), Waiting: len(h.waiting), Transactions: h.txs.count()}
+	return Stats{Requests: h.requests.Load(), Refused: h.refused.Load(), InFlight: len(h.data), Limit: cap(h.data), Waiting: len(h.waiting), Transactions: h.txs.Len()}
 }
 
 // ServeHTTP answers one request.

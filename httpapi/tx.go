@@ -1,9 +1,20 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
+	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/opentx"
+)
+
+const (
+	// maxOpenTx is how many interactive transactions are open at once. Each keeps
+	// what it has written, up to backend.MaxTxnSize.
+	maxOpenTx = 256
+	// txIdle is how long one may be left alone before it is rolled back.
+	txIdle = time.Minute
 )
 
 // wireBegun is the answer of /v1/chord/tx/begin.
@@ -15,14 +26,16 @@ func (h *Handler) beginTx(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tx, err := h.txns().Begin(r.Context(), backend.TxOptions{ReadOnly: q.Has("read_only")})
-	if err != nil {
+	id, err := h.txs.Begin(r.Context(), func() (backend.Tx, error) {
+		return h.txns().Begin(r.Context(), backend.TxOptions{ReadOnly: q.Has("read_only")})
+	})
+	switch {
+	case errors.Is(err, opentx.ErrClosed):
+		return backend.Errorf(backend.Closed, "", "the agent is stopping; begin the transaction at another")
+	case errors.Is(err, opentx.ErrFull):
+		return backend.Errorf(backend.NotReady, "", "%d transactions are open, the limit; commit them or roll them back, or try again", maxOpenTx)
+	case err != nil:
 		return asError(err, "", false)
-	}
-	id, err := h.txs.add(tx)
-	if err != nil {
-		h.txs.rollback(&openTx{Tx: tx})
-		return err
 	}
 	return writeJSON(w, r, http.StatusOK, wireBegun{ID: id})
 }
@@ -34,9 +47,9 @@ func (h *Handler) inTx(last bool, do func(w http.ResponseWriter, r *http.Request
 		if err != nil {
 			return err
 		}
-		tx, done, err := h.txs.use(q.Get("id"), last)
+		tx, done, err := h.txs.Use(q.Get("id"), last)
 		if err != nil {
-			return err
+			return backend.Errorf(backend.TxnDone, "", "the transaction was committed or rolled back, or left alone for %v and rolled back, or begun at another agent; begin a new one", txIdle)
 		}
 		defer done()
 		return do(w, r, q, tx)
@@ -118,6 +131,6 @@ func writeDone(w http.ResponseWriter, r *http.Request, key string, err error) er
 // ones. It returns when that is done. The server is to be shut down before; the
 // backend stays the caller's to close.
 func (h *Handler) Close() error {
-	h.txs.close()
+	h.txs.Close()
 	return nil
 }

@@ -46,11 +46,11 @@ type service struct {
 	backend backend.Backend
 	admin   backend.Admin
 
-	transactions transactions
+	transactions *transactions
 }
 
 func newService(open openFunc, version string) *service {
-	s := &service{open: open, version: version}
+	s := &service{open: open, version: version, transactions: newTransactions()}
 	s.closing, s.setClosed = context.WithCancel(context.Background())
 	s.hurrying, s.hurry = context.WithCancel(context.Background())
 	s.close = sync.OnceValue(s.shut)

@@ -67,7 +67,7 @@ func (s *service) shut() error {
 		if b == nil {
 			return nil
 		}
-		s.transactions.close()
+		s.transactions.table.Close()
 		return b.Close()
 	}))
 }

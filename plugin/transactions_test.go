@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +82,7 @@ func TestIdleTransaction(t *testing.T) {
 		err = get()
 		require.Equal(t, backend.TxnDone, codeOf(err))
 		require.ErrorContains(t, err, "nobody used it for 1m0s")
-		require.Empty(t, s.transactions.open)
+		require.Zero(t, s.transactions.table.Len())
 		e, err := store.Get(t.Context(), "k", backend.GetOptions{})
 		require.NoError(t, err)
 		require.Nil(t, e)
@@ -159,70 +158,26 @@ func TestDoubtfulWrite(t *testing.T) {
 	require.Nil(t, e)
 }
 
-// Closing the plugin rolls back what is open, and what is in use when its last call
-// has ended. What begins too late is not kept.
-func TestCloseRollsBack(t *testing.T) {
+// What the table of transactions says is said to the host in the contract's codes.
+func TestCodesOfTransactions(t *testing.T) {
 	store := memory.New(backend.DefaultLimits())
-	var ts transactions
-	idle, used, late, given := newNoted(t, store), newNoted(t, store), newNoted(t, store), newNoted(t, store)
-	begin := func(ctx context.Context, tx *noted) (uint64, error) {
-		return ts.begin(ctx, func() (backend.Tx, error) { return tx, nil })
+	ts := newTransactions()
+	begin := func(ctx context.Context) (uint64, error) {
+		return ts.begin(ctx, func() (backend.Tx, error) { return newNoted(t, store), nil })
 	}
-	_, err := begin(t.Context(), idle)
+	number, err := begin(t.Context())
 	require.NoError(t, err)
-	number, err := begin(t.Context(), used)
-	require.NoError(t, err)
-	in, err := ts.use(number, false)
-	require.NoError(t, err)
+	for _, unknown := range []uint64{0, number + 1} {
+		_, _, err = ts.use(unknown, false)
+		require.ErrorIs(t, err, backend.ErrInvalid)
+	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = begin(cancelled, given)
+	_, err = begin(cancelled)
 	require.ErrorIs(t, err, backend.ErrNoQuorum)
-	require.Equal(t, "rolled back", <-given.ended)
-	_, err = ts.begin(t.Context(), func() (backend.Tx, error) { return nil, fmt.Errorf("no") })
-	require.ErrorContains(t, err, "no")
-	_, err = ts.begin(t.Context(), func() (backend.Tx, error) {
-		ts.close()
-		return late, nil
-	})
+	ts.table.Close()
+	_, _, err = ts.use(number, false)
 	require.ErrorIs(t, err, backend.ErrClosed)
-
-	require.Equal(t, "rolled back", <-idle.ended)
-	require.Equal(t, "rolled back", <-late.ended)
-	require.Empty(t, used.ended)
-	ts.release(number, in)
-	require.Equal(t, "rolled back", <-used.ended)
-	_, err = ts.use(number, false)
+	_, err = begin(t.Context())
 	require.ErrorIs(t, err, backend.ErrClosed)
-	_, err = begin(t.Context(), newNoted(t, store))
-	require.ErrorIs(t, err, backend.ErrClosed)
-}
-
-// A stuck is a transaction whose rollback waits for its context.
-type stuck struct {
-	backend.Tx
-	waits chan<- struct{}
-}
-
-func (s stuck) Rollback(ctx context.Context) error {
-	s.waits <- struct{}{}
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// Transactions whose rollback hangs take none of the time that the backend has for
-// closing, however many they are.
-func TestCloseWithStuckTransactions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var ts transactions
-		waits := make(chan struct{}, maxTransactions)
-		for range maxTransactions {
-			_, err := ts.begin(t.Context(), func() (backend.Tx, error) { return stuck{waits: waits}, nil })
-			require.NoError(t, err)
-		}
-		start := time.Now()
-		ts.close()
-		require.Equal(t, rollbackTimeout, time.Since(start))
-		require.Len(t, waits, maxTransactions, "one was not told")
-	})
 }

@@ -40,13 +40,13 @@ func ending[T any](ctx context.Context, s *service, what effect, number uint64, 
 
 func during[T any](ctx context.Context, s *service, what effect, number uint64, end bool, f func(context.Context, backend.Tx) (T, error)) (T, error) {
 	return do(ctx, s, what, func(ctx context.Context, _ backend.Backend) (T, error) {
-		t, err := s.transactions.use(number, end)
+		tx, done, err := s.transactions.use(number, end)
 		if err != nil {
 			var none T
 			return none, err
 		}
-		defer s.transactions.release(number, t)
-		return f(ctx, t.tx)
+		defer done()
+		return f(ctx, tx)
 	})
 }
 

@@ -19,6 +19,7 @@ var ours = map[string][]string{
 	"backend":             {},
 	"backend/memory":      {"backend"},
 	"backend/locking":     {"backend"},
+	"backend/opentx":      {"backend"},
 	"backend/backendtest": {"backend"},
 	"chord/ring":          {},
 	"chord/register":      {"chord/ring"},
@@ -30,8 +31,8 @@ var ours = map[string][]string{
 	"mesh":                {"chord/ring"},
 	"chord":               {"backend", "backend/locking", "chord/ring", "chord/register", "chord/fence", "chord/txn", "chord/session", "chord/store", "gossip", "mesh"},
 	"plugin/proto":        {},
-	"plugin":              {"backend", "backend/locking", "plugin/proto"},
-	"httpapi":             {"backend", "backend/locking"},
+	"plugin":              {"backend", "backend/locking", "backend/opentx", "plugin/proto"},
+	"httpapi":             {"backend", "backend/locking", "backend/opentx"},
 	"cmd/chord-plugin":    {"backend", "chord/ring", "httpapi", "internal/agent", "internal/moving", "plugin"},
 	"backend/hosting":     {"backend", "internal/agent", "plugin"},
 }
