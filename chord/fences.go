@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,7 +91,10 @@ func (f *fences) learn(st *ringState, entries []register.FenceEntry) error {
 // took is told what a shard has learned, lacks and refused. It must not wait.
 func (f *fences) took(ready *register.Ready) {
 	for i := range ready.Refused {
-		f.refused(&ready.Refused[i])
+		f.refused("accepts_refused", &ready.Refused[i])
+	}
+	for i := range ready.Fenced {
+		f.refused("refused", &ready.Fenced[i])
 	}
 	if len(ready.Learned) == 0 && len(ready.Unsealed) == 0 {
 		return
@@ -116,13 +120,14 @@ func (f *fences) wake() {
 	}
 }
 
-// refused counts a write that was refused, and names its writer.
-func (f *fences) refused(r *register.Refusal) {
+// refused counts a write that was refused, or an Accept of one, and names its
+// writer.
+func (f *fences) refused(counter string, r *register.Refusal) {
 	if m := f.node.cfg.Metrics; m != nil {
-		m.IncrCounterWithLabels([]string{"fence", "refused"}, 1, []metrics.Label{{Name: "lock", Value: r.Fence.Key}})
+		m.IncrCounterWithLabels([]string{"fence", counter}, 1, []metrics.Label{{Name: "lock", Value: r.Fence.Key}})
 	}
 	if f.say.Allow() {
-		f.node.log.Warn("refused the write of a former holder of a lock", "lock", r.Fence.Key, "token", r.Fence.Token, "in_force", r.InForce, "key", r.Key, "from", f.node.nameOf(r.From))
+		f.node.log.Warn("refused the write of a former holder of a lock", "lock", r.Fence.Key, "token", r.Fence.Token, "in_force", r.InForce, "key", strings.TrimPrefix(r.Key, internalPrefix), "from", f.node.nameOf(r.From))
 	}
 }
 

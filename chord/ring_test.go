@@ -68,7 +68,9 @@ func onLoopback(cfg *Config) {
 	if os.Getenv("CHORD_TEST_LOG") != "" {
 		level = hclog.LevelFromString(os.Getenv("CHORD_TEST_LOG"))
 	}
-	cfg.Logger = hclog.New(&hclog.LoggerOptions{Name: cfg.Name, Level: level})
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.New(&hclog.LoggerOptions{Name: cfg.Name, Level: level})
+	}
 }
 
 func waitReady(t testing.TB, n *Node) {

@@ -26,7 +26,13 @@ func (n *Node) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult
 	if _, err := n.serving(ctx, ""); err != nil {
 		return nil, err
 	}
-	results, err := n.txns.Run(registers{n, ctx}, n.operations(ops))
+	todo := n.operations(ops)
+	for i := range todo {
+		if op := &todo[i]; op.Fenced { // which nobody else is told of
+			n.fences.refused("refused", &register.Refusal{Key: op.Key, From: n.id.Node(), Fence: op.Fence, InForce: n.fences.inForce(op.Fence.Key)})
+		}
+	}
+	results, err := n.txns.Run(registers{n, ctx}, todo)
 	if txn.KindOf(err) == txn.Fenced {
 		// Nothing happened. What is outdated is to be said of each operation.
 		for i := range ops {

@@ -148,14 +148,15 @@ func (f Fences) of(t *Tag, reporter ring.Node) verdict {
 	return tagDead
 }
 
-// outdated returns the first of the fences that a newer one is known of.
-func (f Fences) outdated(fences []Fence) (by FenceEntry, ok bool) {
+// outdated returns the first of the fences that a newer one is known of, and the
+// token of that.
+func (f Fences) outdated(fences []Fence) (old Fence, inForce uint64, ok bool) {
 	for _, fence := range fences {
 		if e, known := f[fence.Key]; known && fence.Token < e.newest().Token {
-			return e, true
+			return fence, e.InForce(), true
 		}
 	}
-	return FenceEntry{}, false
+	return Fence{}, 0, false
 }
 
 // refuses returns the tag for which a value may not be accepted any more, from a

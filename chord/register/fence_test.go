@@ -91,7 +91,7 @@ func TestVerdicts(t *testing.T) {
 		if clean := len(v.Tags) == 0 && v.Undo == nil && v.WasTagged; clean != (tt.want == tagKept) {
 			t.Errorf("%s: cleaned %v", tt.name, clean)
 		}
-		if _, old := f.outdated([]Fence{{"other", 1}, {"l", 3}}); old != (tt.want != tagFine) {
+		if fence, _, old := f.outdated([]Fence{{"other", 1}, {"l", 3}}); old != (tt.want != tagFine) || old && fence != (Fence{"l", 3}) {
 			t.Errorf("%s: outdated %v", tt.name, old)
 		}
 	}

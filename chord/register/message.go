@@ -146,14 +146,15 @@ type Ready struct {
 	// Unsealed names locks whose fence stands in the way of an operation until it is
 	// sealed; the node should see to that. The operation tries again by itself.
 	Unsealed []string
-	// Refused are the Accepts that were refused because of a fence.
-	Refused []Refusal
+	// Refused are the Accepts that were refused because of a fence, Fenced the
+	// operations of callers here that ended so.
+	Refused, Fenced []Refusal
 }
 
 // Refusal says that the write of a former holder was refused.
 type Refusal struct {
 	// Key is the key written, From the node that proposed it, Fence what it carried,
-	// and InForce the token that is newer.
+	// and InForce the token that is newer; 0 where that is not known.
 	Key     string
 	From    ring.Node
 	Fence   Fence
@@ -163,5 +164,5 @@ type Refusal struct {
 // Empty reports whether there is nothing to do.
 func (r *Ready) Empty() bool {
 	return len(r.Writes) == 0 && len(r.Messages) == 0 && len(r.Results) == 0 && len(r.Newer) == 0 &&
-		len(r.Learned) == 0 && len(r.Unsealed) == 0 && len(r.Refused) == 0
+		len(r.Learned) == 0 && len(r.Unsealed) == 0 && len(r.Refused) == 0 && len(r.Fenced) == 0
 }

@@ -168,6 +168,9 @@ func (s *Shard) finish(o *op, res Result) {
 	if q := s.queues[o.queueName()]; q != nil {
 		s.leave(q, o)
 	}
+	if res.Outcome == Fenced && o.origin == 0 && len(o.change.Fences) > 0 {
+		s.ready.Fenced = append(s.ready.Fenced, s.refusal(o))
+	}
 	s.answerOp(o, res)
 }
 

@@ -235,9 +235,19 @@ func (s *Shard) endRound(r *round) {
 // fencedOff answers an operation that a newer fence is known of than it carries,
 // unless it may have been sent: then a round must tell.
 func (s *Shard) fencedOff(o *op) bool {
-	if _, old := s.fences.outdated(o.change.Fences); !old || o.doubt || o.ended {
+	if _, _, old := s.fences.outdated(o.change.Fences); !old || o.doubt || o.ended {
 		return false
 	}
 	s.finish(o, Result{Outcome: Fenced})
 	return true
+}
+
+// refusal says that an operation of a caller here ended as fenced. Who refused it
+// may know more of its fences than this node.
+func (s *Shard) refusal(o *op) Refusal {
+	fence, inForce, known := s.fences.outdated(o.change.Fences)
+	if !known {
+		fence = o.change.Fences[0]
+	}
+	return Refusal{Key: o.key, From: s.cfg.Self, Fence: fence, InForce: inForce}
 }

@@ -161,7 +161,7 @@ func (s *Shard) apply(r *round, cell Cell) (v Value, changed, force bool) {
 				continue
 			}
 		}
-		if _, old := s.fences.outdated(o.change.Fences); old {
+		if _, _, old := s.fences.outdated(o.change.Fences); old {
 			r.results[i] = Result{Outcome: Fenced}
 			continue
 		}
