@@ -17,7 +17,7 @@ import (
 
 const (
 	// maxLocks bounds the locks of a Keeper: those held, those that are waited for,
-	// and those whose own session is still to be destroyed.
+	// and those whose own session is still being made or to be destroyed.
 	maxLocks = 100_000
 	// destroyTimeout is how long one attempt to destroy a session may take.
 	destroyTimeout = 5 * time.Second
@@ -148,10 +148,27 @@ func (k *Keeper) enter(key string) error {
 	switch {
 	case k.closed:
 		return closed(key)
-	case k.locks == maxLocks:
+	case k.locks >= maxLocks:
 		return backend.Errorf(backend.NotReady, key, "%d locks are held or waited for here, which is the limit; release some", maxLocks)
 	}
 	k.locks++
+	return nil
+}
+
+// background runs f, which counts as a lock.
+func (k *Keeper) background(key string, f func()) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return closed(key)
+	}
+	k.locks++
+	k.running.Go(func() {
+		f()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.locks--
+	})
 	return nil
 }
 

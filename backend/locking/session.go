@@ -39,7 +39,7 @@ func (k *Keeper) begin(ctx context.Context, opts backend.LockOptions) (*session,
 		if opts.Own.TTL == 0 {
 			opts.Own.TTL = backend.DefaultLockTTL
 		}
-		made, err = k.store.CreateSession(ctx, opts.Own)
+		made, err = k.create(ctx, opts)
 	} else {
 		made, err = k.RenewSession(ctx, opts.Session)
 	}
@@ -64,6 +64,41 @@ func (k *Keeper) begin(ctx context.Context, opts backend.LockOptions) (*session,
 		s.renewal = k.after(s.ttl/3, func() { k.keep(s) })
 	}
 	return s, nil
+}
+
+// create makes the session of a lock. A session that is still being made when ctx ends
+// is destroyed once it is there: until then nobody knows its ID.
+func (k *Keeper) create(ctx context.Context, opts backend.LockOptions) (*backend.Session, error) {
+	type answer struct {
+		made *backend.Session
+		err  error
+	}
+	answers := make(chan answer) // each is taken, unless ctx has ended
+	making, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	err := k.background(opts.Key, func() {
+		defer cancel()
+		defer context.AfterFunc(k.ctx, cancel)()
+		made, err := k.store.CreateSession(making, opts.Own)
+		select {
+		case answers <- answer{made, err}:
+		case <-ctx.Done():
+			if err == nil {
+				k.destroy(&session{id: made.ID, ttl: made.TTL})
+			}
+		}
+	})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	select {
+	case a := <-answers:
+		return a.made, a.err
+	case <-ctx.Done():
+		stop := k.clock.AfterFunc(destroyTimeout, cancel)
+		context.AfterFunc(making, func() { stop() })
+		return nil, backend.Errorf(backend.NoQuorum, opts.Key, "its session was still being made")
+	}
 }
 
 // extend notes that s lives for its TTL from sent. The caller holds mu.

@@ -100,6 +100,37 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 	}
 }
 
+// TestGivenUpWhileTheSessionIsMade: what comes of it is destroyed, and a store that
+// does not answer is left after a while.
+func TestGivenUpWhileTheSessionIsMade(t *testing.T) {
+	for name, h := range map[string]func(release <-chan struct{}) hook{
+		"it comes late": func(release <-chan struct{}) hook {
+			return func(context.Context) (func() error, error) { return func() error { <-release; return nil }, nil }
+		},
+		"it never comes": func(<-chan struct{}) hook {
+			return func(ctx context.Context) (func() error, error) { <-ctx.Done(); return nil, fault(backend.NoQuorum) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(f *fixture) {
+				release := make(chan struct{})
+				f.store.on("CreateSession", h(release))
+				ctx, cancel := context.WithTimeout(f.ctx, time.Second)
+				defer cancel()
+				begin := time.Now()
+				_, err := f.keeper.Lock(ctx, backend.LockOptions{Key: "k", Own: backend.SessionOptions{TTL: time.Hour}})
+				require.Equal(t, time.Second, time.Since(begin))
+				require.ErrorIs(t, err, backend.ErrNoQuorum)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				close(release)
+				f.pass(destroyTimeout)
+				f.none()
+				require.Zero(t, f.keeper.locks)
+			})
+		})
+	}
+}
+
 func TestLockFailsAtTheStart(t *testing.T) {
 	inBubble(t, func(f *fixture) {
 		for code, want := range map[backend.Code]backend.Code{

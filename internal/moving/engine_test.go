@@ -277,14 +277,20 @@ func TestPassingFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := lines(t, many(40)...)
 		b := newBent(t, backend.DefaultLimits())
-		b.beforePut = func(n int, key string) error {
-			if n%3 == 1 {
+		var mu sync.Mutex
+		tried := map[string]int{} // how often each key was put
+		b.beforePut = func(_ int, key string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if tried[key]++; tried[key] < 3 {
 				return backend.Errorf(backend.NotReady, key, "a member restarts")
 			}
 			return nil
 		}
-		b.afterPut = func(n int, key string) error {
-			if n%3 == 2 {
+		b.afterPut = func(_ int, key string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if tried[key] < 5 {
 				return backend.Errorf(backend.UnknownOutcome, key, "it broke")
 			}
 			return nil
