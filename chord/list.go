@@ -44,11 +44,11 @@ func (n *Node) List(ctx context.Context, q backend.ListQuery) (*backend.ListResu
 	if err := n.limits.CheckList(q); err != nil {
 		return nil, err
 	}
-	return n.list(ctx, q, nil)
+	return n.list(ctx, q, true, nil)
 }
 
-// list is List, also of internal keys; see listing for alike.
-func (n *Node) list(ctx context.Context, q backend.ListQuery, alike func(a, b *register.Value) bool) (*backend.ListResult, error) {
+// list is List, also of internal keys; see listing for mayHush and alike.
+func (n *Node) list(ctx context.Context, q backend.ListQuery, mayHush bool, alike func(a, b *register.Value) bool) (*backend.ListResult, error) {
 	var st *ringState
 	var err error
 	heard, patience := 0, participantTimeout
@@ -57,7 +57,7 @@ func (n *Node) list(ctx context.Context, q backend.ListQuery, alike func(a, b *r
 			return nil, err
 		}
 		l := newListing(n, st, q)
-		l.heard, l.patience, l.alike = heard, patience, alike
+		l.heard, l.patience, l.mayHush, l.alike = heard, patience, mayHush, alike
 		var res *backend.ListResult
 		res, err = l.run(ctx)
 		if err == nil {

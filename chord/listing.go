@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -20,6 +21,10 @@ type listing struct {
 	// alike, if set, reports whether two values of a key look the same, so that
 	// the one may have become the other while the listing was made.
 	alike func(a, b *register.Value) bool
+
+	// mayHush allows the listing to ask for quiet, which it does for as long as quiet.
+	mayHush bool
+	quiet   time.Duration
 
 	// from is where the scan began, upTo how far every member's answers reach;
 	// ended: to the end of the prefix.
@@ -38,8 +43,14 @@ type listing struct {
 	// unsettled counts the rounds in which the owners of a key differed.
 	unsettled map[string]int
 	skipped   []skippedPart
+	// viewed is what there is at the listing's moment; see view.
+	viewed []known
+	// before is what the keys were that the last refresh returned; zero for nothing.
+	before map[string]heldCell
 	// states are those of the transactions whose intents are in settled; see decide.
 	states map[txn.ID]register.State
+	// orphans are the keys with the intent of a transaction that had no status any more.
+	orphans map[string]txn.ID
 }
 
 // memberAnswer is what one member holds, as far as it was scanned.
@@ -82,27 +93,26 @@ func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
 		}
 		l.skip(res)
 	}
-	for range maxListRounds {
+	defer l.loud()
+	began := time.Now()
+	for round := range maxListRounds {
+		last := began
+		if began = time.Now(); l.mayHush && round >= quietAfter {
+			l.quiet = quietFor(began.Sub(last))
+		}
 		again, err := l.decide(ctx)
 		if err != nil {
 			return nil, err
 		}
-		moved, err := l.refresh(ctx)
+		moves, err := l.refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
-		maps.Copy(moved, again)
-		maps.Copy(moved, l.open)
-		still := l.settled
-		if len(moved) > 0 {
-			still = make([]known, 0, len(l.settled))
-			for _, k := range l.settled {
-				if !moved[k.key] {
-					still = append(still, k)
-				}
-			}
+		moved, err := l.view(ctx, moves, again)
+		if err != nil {
+			return nil, err
 		}
-		res, full := l.fold(still)
+		res, full := l.fold(l.viewed)
 		if !full && !l.ended {
 			return nil, errUnsettled // deletions made room: scan further
 		}
@@ -359,46 +369,6 @@ func (l *listing) fold(keys []known) (res *backend.ListResult, full bool) {
 		res.Items = append(res.Items, item)
 	}
 	return res, false
-}
-
-// refresh asks the members what changed since their last answers, takes it in,
-// and returns the keys.
-func (l *listing) refresh(ctx context.Context) (moved map[string]bool, err error) {
-	epoch := l.st.placement.Configuration().Epoch
-	ask := slices.Collect(maps.Keys(l.answers))
-	replies, err := gather(ctx, &l.poll, ask, len(ask), func(ctx context.Context, m ring.Node) (*changesReply, error) {
-		req := changesRequest{Epoch: epoch, Prefix: l.q.Prefix, After: l.from, Since: l.answers[m].counter, Values: l.q.Values}
-		return askMember(ctx, l.node, m, callChanges, &req, l.node.onChanges)
-	})
-	if err != nil {
-		return nil, err
-	}
-	moved = map[string]bool{}
-	for m, a := range l.answers {
-		reply := replies[m]
-		if reply == nil || !reply.OK {
-			return nil, errUnsettled
-		}
-		a.counter = reply.Counter
-		for i := range reply.Cells {
-			c := &reply.Cells[i]
-			if l.wasSkipped(c.Key) || l.beyond(c.Key) {
-				continue
-			}
-			if err := a.take(c); err != nil {
-				return nil, err
-			}
-			moved[c.Key] = true
-		}
-	}
-	for key := range moved {
-		before, was := l.known(key)
-		l.judge(key)
-		if after, is := l.known(key); was && is && l.alike != nil && l.alike(&before.cell.Value, &after.cell.Value) {
-			delete(moved, key)
-		}
-	}
-	return moved, nil
 }
 
 // settle reads, one by one, the keys on which the owners have differed for some

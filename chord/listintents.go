@@ -57,13 +57,18 @@ func (l *listing) decideIntents(ctx context.Context) (again map[string]bool, err
 		return nil, failure(err, backend.Conflict)
 	}
 	var over []string
+	orphans := map[string]txn.ID{}
 	for i, id := range ids {
 		l.states[id] = states[i]
 		if states[i] == register.Absent {
 			again[keys[i]] = true
-			over = append(over, keys[i])
+			orphans[keys[i]] = id
+			if l.orphans[keys[i]] == id { // it has not gone since the last round
+				over = append(over, keys[i])
+			}
 		}
 	}
+	l.orphans = orphans
 	return again, eachOf(len(over), func(i int) error {
 		_, err := l.node.txns.Read(r, over[i]) // which removes what nobody else would
 		return failure(err, backend.Conflict)

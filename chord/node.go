@@ -36,6 +36,7 @@ type Node struct {
 
 	txns       *txn.Coordinator
 	background background
+	quiet      quiet
 
 	reshaper *reshaper
 	follower *follower

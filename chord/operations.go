@@ -129,6 +129,7 @@ func (n *Node) change(ctx context.Context, key string, c register.Change) (regis
 
 // submit has a register changed.
 func (n *Node) submit(ctx context.Context, key string, c register.Change) (register.Result, error) {
+	n.quiet.wait(ctx, key, &c)
 	st, err := n.serving(ctx, key)
 	if err != nil {
 		return register.Result{}, err

@@ -57,7 +57,7 @@ func (l *listing) picture(r registers) (txn.Picture, error) {
 	for i, k := range l.settled {
 		pic.Keys[i] = txn.KeyValue{Key: k.key, Value: k.cell.cell.Value}
 	}
-	pic.Still = func() (bool, error) { return l.still(r.ctx) }
+	pic.Moved = func() ([]txn.Move, bool, error) { return l.moved(r.ctx) }
 	return pic, l.fetch(r, pic.Keys)
 }
 
@@ -71,13 +71,13 @@ func (l *listing) found() (n int) {
 	return n
 }
 
-// still reports whether no key has changed since it was last looked at.
-func (l *listing) still(ctx context.Context) (bool, error) {
-	moved, err := l.refresh(ctx)
+// moved returns what may have changed since it was last looked at.
+func (l *listing) moved(ctx context.Context) ([]txn.Move, bool, error) {
+	moves, err := l.refresh(ctx)
 	if errors.Is(err, errUnsettled) || errors.Is(err, errMissing) {
-		return false, nil
+		return nil, false, nil
 	}
-	return len(moved) == 0, err
+	return moves, true, err
 }
 
 // fetch reads the values that no member sent along. One that has changed since is

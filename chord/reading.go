@@ -191,8 +191,8 @@ func (n *Node) lookUnder(ctx context.Context, prefix string) (*reading, error) {
 	if _, err := l.run(ctx); err != nil {
 		return nil, fmt.Errorf("watch what begins with %q: %w", prefix, err)
 	}
-	r := &reading{whole: true, index: 1, stamp: map[uint64]uint64{}, some: len(l.settled) > maxStamps}
-	for _, k := range l.settled {
+	r := &reading{whole: true, index: 1, stamp: map[uint64]uint64{}, some: len(l.viewed) > maxStamps}
+	for _, k := range l.viewed {
 		stamp := l.shown(&k.cell.cell.Value).Stamp()
 		r.index = max(r.index, stamp)
 		if stamp != 0 && !r.some {

@@ -3,6 +3,7 @@ package chord
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
@@ -57,6 +58,10 @@ type changesRequest struct {
 	Prefix, After string
 	Since         uint64
 	Values        bool
+	// Hush asks for quiet under the prefix for as long as Quiet; see quiet.go. With
+	// no time at all it is the end of that, and the answer is empty.
+	Hush  bool
+	Quiet time.Duration
 }
 
 // changesReply holds the changed keys' cells as they are now. OK is false when
@@ -130,6 +135,11 @@ func encodeScanCell(key string, c *register.Cell, whole bool) scanCell {
 func (n *Node) onChanges(ctx context.Context, req *changesRequest) (*changesReply, error) {
 	if _, err := n.owner(req.Epoch); err != nil {
 		return nil, err
+	}
+	if req.Hush {
+		if n.quiet.ask(req.Prefix, req.Quiet); req.Quiet <= 0 {
+			return &changesReply{}, nil
+		}
 	}
 	keys, counter, ok := n.store.Changes(req.Prefix, req.After, req.Since)
 	if !ok || len(keys) > maxChanges {

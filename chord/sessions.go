@@ -144,7 +144,7 @@ func (n *Node) Session(ctx context.Context, id string) (*backend.Session, error)
 // Sessions implements backend.Sessions. It is one atomic listing; renewals do not
 // count as changes.
 func (n *Node) Sessions(ctx context.Context) ([]*backend.Session, error) {
-	page, err := n.list(ctx, backend.ListQuery{Prefix: register.SessionPrefix, Values: true}, alikeSessions)
+	page, err := n.list(ctx, backend.ListQuery{Prefix: register.SessionPrefix, Values: true}, false, alikeSessions)
 	if err != nil {
 		return nil, sessionFailure("", err)
 	}

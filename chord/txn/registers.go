@@ -52,9 +52,9 @@ type Picture struct {
 	// More says that the range goes on after UpTo, where the scan ended.
 	More bool
 	UpTo string
-	// Still reports whether no key of the range, so far as it was scanned, has
-	// changed since the scan saw it. It may err on the side of false.
-	Still func() (bool, error)
+	// Moved returns the keys of the range, so far as it was scanned, that may have
+	// changed since the scan saw them, without Before; false if that can not be said.
+	Moved func() ([]Move, bool, error)
 }
 
 // KeyValue is a key and what its register holds.
@@ -80,16 +80,17 @@ func (before seen) still(now *register.Value) bool {
 	return before.stamp == now.Stamp() || !before.live && !now.Live && now.Stamp() == 0
 }
 
-// status reads a status; with nudge it first adds a nudge if that is needed.
+// status reads a status; with nudge it then adds a nudge if that is needed.
 func status(r Registers, id ID, nudge bool) (register.Status, error) {
-	if nudge {
-		return decide(r, id, register.Change{Kind: register.Nudge})
-	}
 	v, err := r.Read(id.Key())
 	if err != nil {
 		return register.Status{}, err
 	}
-	return register.StatusOf(&v)
+	st, err := register.StatusOf(&v)
+	if err == nil && nudge && st.State == register.Pending && st.Validates {
+		st, err = decide(r, id, register.Change{Kind: register.Nudge})
+	}
+	return st, err
 }
 
 // decide changes a status and returns what it is then.

@@ -25,4 +25,6 @@ const (
 	ruleSessionAtCommit
 	ruleLockDelay
 	ruleLockTombstone
+	ruleMovedPending
+	ruleMovedFrozen
 )

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -25,18 +26,19 @@ func (c *Coordinator) Snapshot(r Registers, q Range) (Snapshot, error) {
 		if err != nil {
 			return Snapshot{}, unavailable(q.Prefix, err)
 		}
+		seen := intents(&pic)
 		same := true
 		if !holds(ruleStatusBefore) {
-			if same, err = pic.Still(); err != nil {
+			if same, err = c.stood(r, &pic, seen, nil); err != nil {
 				return Snapshot{}, unavailable(q.Prefix, err)
 			}
 		}
-		settled, err := c.reveal(r, &pic)
+		states, settled, err := c.reveal(r, &pic)
 		if err != nil {
 			return Snapshot{}, unavailable(q.Prefix, err)
 		}
 		if settled && holds(ruleStatusBefore) && holds(ruleSecondPass) {
-			if same, err = pic.Still(); err != nil {
+			if same, err = c.stood(r, &pic, seen, states); err != nil {
 				return Snapshot{}, unavailable(q.Prefix, err)
 			}
 		}
@@ -51,12 +53,48 @@ func (c *Coordinator) Snapshot(r Registers, q Range) (Snapshot, error) {
 	return Snapshot{}, conflict(q.Prefix, "the keys under this prefix kept changing while they were listed; try again, or list a smaller part")
 }
 
-// reveal replaces the cells that have intents by what hosts see there; false if
-// a transaction or a holder ended meanwhile and the range must be scanned anew.
-func (c *Coordinator) reveal(r Registers, pic *Picture) (bool, error) {
-	settled, err := c.revealIntents(r, pic)
+// intents returns what a picture has at the keys with intents, before reveal.
+func intents(pic *Picture) map[string]register.Value {
+	seen := map[string]register.Value{}
+	for i := range pic.Keys {
+		if kv := &pic.Keys[i]; kv.Intent != nil {
+			seen[kv.Key] = kv.Value
+		}
+	}
+	return seen
+}
+
+// stood reports whether what the picture shows held at the moment at which the
+// transactions had those states, whatever has changed since it was taken.
+func (c *Coordinator) stood(r Registers, pic *Picture, seen map[string]register.Value, states map[ID]register.State) (bool, error) {
+	moves, ok, err := pic.Moved()
+	if err != nil || !ok {
+		return false, err
+	}
+	for i := range moves {
+		m := &moves[i]
+		if v, had := seen[m.Key]; had {
+			m.Before = v
+		} else if at, there := pic.find(m.Key); there {
+			m.Before = pic.Keys[at].Value
+		}
+	}
+	stood, err := c.Stood(r, false, states, moves)
+	return !slices.Contains(stood, false), err
+}
+
+// find returns where a key is in the picture.
+func (pic *Picture) find(key string) (int, bool) {
+	return slices.BinarySearchFunc(pic.Keys, key, func(kv KeyValue, key string) int { return strings.Compare(kv.Key, key) })
+}
+
+// reveal replaces the cells that have intents by what hosts see there, and returns the
+// states of their transactions; false if a transaction or a holder ended meanwhile and
+// the range must be scanned anew.
+func (c *Coordinator) reveal(r Registers, pic *Picture) (map[ID]register.State, bool, error) {
+	states, settled, err := c.revealIntents(r, pic)
 	if err != nil || !settled || !holds(ruleListHolders) {
-		return settled, err
+		return states, settled, err
 	}
 	// From here on: a holder that lives later lived at the moment of the picture.
 	holders := make([]string, len(pic.Keys))
@@ -65,7 +103,7 @@ func (c *Coordinator) reveal(r Registers, pic *Picture) (bool, error) {
 	}
 	ended, err := c.Ended(r, holders)
 	if err != nil || len(ended) == 0 {
-		return true, err
+		return states, true, err
 	}
 	var at []int
 	for i := range holders {
@@ -73,10 +111,10 @@ func (c *Coordinator) reveal(r Registers, pic *Picture) (bool, error) {
 			at = append(at, i)
 		}
 	}
-	return false, r.Each(len(at), func(i int) error { return c.Release(r, pic.Keys[at[i]].Key, holders[at[i]]) })
+	return states, false, r.Each(len(at), func(i int) error { return c.Release(r, pic.Keys[at[i]].Key, holders[at[i]]) })
 }
 
-func (c *Coordinator) revealIntents(r Registers, pic *Picture) (bool, error) {
+func (c *Coordinator) revealIntents(r Registers, pic *Picture) (map[ID]register.State, bool, error) {
 	var at []int
 	var met []ID
 	for i := range pic.Keys {
@@ -86,28 +124,29 @@ func (c *Coordinator) revealIntents(r Registers, pic *Picture) (bool, error) {
 		}
 	}
 	if len(met) == 0 {
-		return true, nil
+		return nil, true, nil
 	}
-	states, err := c.Decided(r, met)
+	found, err := c.Decided(r, met)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
-	settled := true
+	states, settled := make(map[ID]register.State, len(met)), true
 	for i, n := range at {
 		cell := &pic.Keys[n]
-		switch states[i] {
+		states[met[i]] = found[i]
+		switch found[i] {
 		case register.Committed:
 			cell.Value = cell.Applied()
 		case register.Absent:
 			settled = false
 			if _, err := c.Read(r, cell.Key); err != nil { // removes an orphan
-				return false, err
+				return nil, false, err
 			}
 		default:
 			cell.Value = cell.Old()
 		}
 	}
-	return settled, nil
+	return states, settled, nil
 }
 
 // Decided returns the state of each of the transactions (which may be named more

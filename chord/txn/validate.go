@@ -178,7 +178,7 @@ func (tx *Tx) confirmRange(r Registers, read *rangeRead) error {
 		if err != nil {
 			return unavailable(read.q.Prefix, err)
 		}
-		settled, err := tx.c.reveal(r, &pic)
+		_, settled, err := tx.c.reveal(r, &pic)
 		if err != nil {
 			return unavailable(read.q.Prefix, err)
 		}

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,8 +56,8 @@ func (r registers) Change(key string, c register.Change) (register.Result, error
 	})
 }
 
-// Scan reads the accounts under a prefix one by one, and says that they stood
-// still when a second look finds them as they were.
+// Scan reads the accounts under a prefix one by one; a second look finds those that
+// changed since.
 func (r registers) Scan(q txn.Range) (txn.Picture, error) {
 	var pic txn.Picture
 	for _, key := range accounts {
@@ -69,14 +70,18 @@ func (r registers) Scan(q txn.Range) (txn.Picture, error) {
 		}
 		pic.Keys = append(pic.Keys, txn.KeyValue{Key: key, Value: v})
 	}
-	pic.Still = func() (bool, error) {
-		for i := range pic.Keys {
-			v, err := r.Read(pic.Keys[i].Key)
-			if before := pic.Keys[i].Value; err != nil || v.Write() != before.Write() {
-				return false, err
+	scanned := slices.Clone(pic.Keys)
+	pic.Moved = func() (moved []txn.Move, known bool, err error) {
+		for _, kv := range scanned {
+			v, err := r.Read(kv.Key)
+			if err != nil {
+				return nil, false, err
+			}
+			if v.Write() != kv.Write() {
+				moved = append(moved, txn.Move{Key: kv.Key, After: v, Known: true})
 			}
 		}
-		return true, nil
+		return moved, true, nil
 	}
 	return pic, nil
 }

@@ -343,6 +343,6 @@ type restless struct{ *port }
 
 func (r *restless) Scan(q txn.Range) (txn.Picture, error) {
 	pic, err := r.port.Scan(q)
-	pic.Still = func() (bool, error) { return false, nil }
+	pic.Moved = func() ([]txn.Move, bool, error) { return nil, false, nil }
 	return pic, err
 }

@@ -136,18 +136,18 @@ func (e *port) Scan(q txn.Range) (txn.Picture, error) {
 	if pic.More {
 		q.UpTo = pic.UpTo
 	}
-	pic.Still = func() (bool, error) {
-		still := true
-		err := e.Each(members, func(m int) error {
+	pic.Moved = func() (moved []txn.Move, known bool, err error) {
+		err = e.Each(members, func(m int) error {
 			return e.call(false, func() {
-				for key, n := range w.changed {
-					if w.holder[key] == m && n > at[m] && within(q, key) {
-						still = false
+				for _, key := range slices.Sorted(maps.Keys(w.changed)) {
+					if w.holder[key] == m && w.changed[key] > at[m] && within(q, key) {
+						// Some are on their way to the owners.
+						moved = append(moved, txn.Move{Key: key, After: w.held[key], Known: w.Rand.IntN(4) > 0})
 					}
 				}
 			})
 		})
-		return still, err
+		return moved, true, err
 	}
 	return pic, err
 }
