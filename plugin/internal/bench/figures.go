@@ -125,13 +125,13 @@ func printTable(out io.Writer, results []*result) error {
 			verdict := "\t\t"
 			if target.name == "plugin" {
 				all++
-				time, processor := r.added(), r.addedCPU()
+				added, processor := r.added(), r.addedCPU()
 				word := "missed"
-				if time <= goal && processor <= goal {
+				if added <= goal && processor <= goal {
 					word = "met"
 					met++
 				}
-				verdict = fmt.Sprintf("%s\t%s\t%s", ratio(time), ratio(processor), word)
+				verdict = fmt.Sprintf("%s\t%s\t%s", ratio(added), ratio(processor), word)
 			}
 			fmt.Fprintf(t, "%s %d KiB\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.1f\t%s\t\n", r.operation, r.size>>10, clients, target.name,
 				value(func(f figures) float64 { return f.p50 }), value(func(f figures) float64 { return f.p99 }),

@@ -22,7 +22,7 @@ func main() {
 	flag.StringVar(&b.binary, "bin", "bin/chord-plugin", "the chord-plugin binary")
 	flag.IntVar(&b.rounds, "rounds", 5, "how often each thing is measured")
 	flag.DurationVar(&b.slice, "slice", 400*time.Millisecond, "how long it is measured each time")
-	short := flag.Bool("short", false, "measure for two seconds in all, to see that it works: the figures say little")
+	short := flag.Bool("short", false, "measure for some seconds only, to see that it works: the figures say little")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "bench: unexpected argument %q\n", flag.Arg(0))
