@@ -127,7 +127,10 @@ func printTable(out io.Writer, results []*result) error {
 				all++
 				added, processor := r.added(), r.addedCPU()
 				word := "missed"
-				if added <= goal && processor <= goal {
+				switch {
+				case math.IsInf(processor, 0) || !(added > 0 && processor > 0):
+					word = "unclear" // it can not be; the machine was too busy, or the slice too short
+				case added <= goal && processor <= goal:
 					word = "met"
 					met++
 				}

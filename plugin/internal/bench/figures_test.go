@@ -43,6 +43,6 @@ func TestAdded(t *testing.T) {
 	require.NoError(t, printTable(&out, []*result{r, &many, &met}))
 	require.Contains(t, out.String(), "Met in 1 of 3 cases.")
 	require.Regexp(t, `get 1 KiB +1 +plugin +210 +210 +\d+ +210\.0 +1\.25 +1\.33 +missed`, out.String())
-	require.Regexp(t, `get 1 KiB +64 +plugin .* 4\.50 +- +missed`, out.String())
+	require.Regexp(t, `get 1 KiB +64 +plugin .* 4\.50 +- +unclear`, out.String())
 	require.Regexp(t, `get 1 KiB +1 +plugin +110 .* 1\.00 +1\.00 +met`, out.String())
 }
