@@ -22,24 +22,24 @@ const (
 
 // outgoing returns the context of a call over gRPC: it carries the time that
 // ctx has left, ends answerGrace after ctx's deadline, and at once when ctx is
-// cancelled.
+// cancelled. gRPC is not told of a deadline: that would be a second one, with a
+// header of its own in each call and a timer on either side.
 func outgoing(ctx context.Context) (context.Context, context.CancelFunc) {
-	call := context.WithoutCancel(ctx)
-	var cancel context.CancelFunc
-	if deadline, ok := ctx.Deadline(); ok {
-		// Rounded up: the plugin's deadline is never earlier than the host's.
-		left := max(time.Until(deadline).Microseconds(), 0) + 1
-		call = metadata.AppendToOutgoingContext(call, timeoutKey, strconv.FormatInt(left, 10))
-		call, cancel = context.WithDeadline(call, deadline.Add(answerGrace))
-	} else {
-		call, cancel = context.WithCancel(call)
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
 	}
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	// Rounded up: the plugin's deadline is never earlier than the host's.
+	left := max(time.Until(deadline).Microseconds(), 0) + 1
 	stop := context.AfterFunc(ctx, func() {
 		if ctx.Err() == context.Canceled {
 			cancel()
+			return
 		}
+		time.AfterFunc(answerGrace, cancel)
 	})
-	return call, func() {
+	return metadata.AppendToOutgoingContext(call, timeoutKey, strconv.FormatInt(left, 10)), func() {
 		stop()
 		cancel()
 	}
@@ -63,8 +63,7 @@ func over(ctx context.Context) error {
 func incoming(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	values := metadata.ValueFromIncomingContext(ctx, timeoutKey)
 	if len(values) == 0 {
-		call, cancel := context.WithCancel(ctx)
-		return call, cancel, nil
+		return ctx, func() {}, nil // gRPC ends it with the call
 	}
 	left, err := strconv.ParseInt(values[0], 10, 64)
 	if err != nil || left < 1 {

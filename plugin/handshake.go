@@ -55,6 +55,17 @@ const (
 	// maxWatches is how many calls of Watch a client has at the same time, so that
 	// there is room for others: these last, and each lock that is held has one.
 	maxWatches = maxCalls / 2
+
+	// streamWindow and connWindow are how many bytes of one call, and of all, may be
+	// on their way before the other side has read any. gRPC itself would let them
+	// grow up to 16 MiB, and to find out how far it would send a ping with almost
+	// every message, each of which wakes both processes.
+	streamWindow = 4 << 20
+	connWindow   = 16 << 20
+	// workers are the goroutines that carry out calls one after the other, so that
+	// not each call begins with a stack that has to grow first. Calls that find all
+	// of them at work get a goroutine of their own.
+	workers = 64
 )
 
 // serverOptions are those of the plugin's side.
@@ -63,6 +74,9 @@ func serverOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(maxMessageSize),
 		grpc.MaxSendMsgSize(maxMessageSize),
 		grpc.MaxConcurrentStreams(maxCalls),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.NumStreamWorkers(workers),
 	}
 }
 
@@ -70,6 +84,8 @@ func serverOptions() []grpc.ServerOption {
 func dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageSize), grpc.MaxCallSendMsgSize(maxMessageSize)),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
 		// A connection that rests would look like one that broke.
 		grpc.WithIdleTimeout(0),
 	}

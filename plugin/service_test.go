@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -177,30 +178,42 @@ func TestTimeoutMetadata(t *testing.T) {
 	}
 }
 
-// The call over gRPC outlives the deadline by the grace, and ends with a
-// cancellation at once.
+// The call over gRPC carries the time that is left, and ends with a cancellation at
+// once.
 func TestOutgoing(t *testing.T) {
-	deadline := time.Now().Add(time.Hour)
-	ctx, cancel := context.WithDeadline(t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	call, end := outgoing(ctx)
 	defer end()
-	got, ok := call.Deadline()
-	require.True(t, ok)
-	require.Equal(t, deadline.Add(answerGrace), got)
 	md, _ := metadata.FromOutgoingContext(call)
 	require.Len(t, md.Get(timeoutKey), 1)
 	require.Len(t, md.Get(timeoutKey)[0], len("3599999999"))
+	_, ok := call.Deadline()
+	require.False(t, ok, "gRPC would send a deadline of its own")
 	cancel()
 	<-call.Done()
 	require.ErrorIs(t, call.Err(), context.Canceled)
 
 	call, end = outgoing(t.Context())
-	_, ok = call.Deadline()
-	require.False(t, ok)
 	_, ok = metadata.FromOutgoingContext(call)
 	require.False(t, ok)
 	end()
 	require.ErrorIs(t, call.Err(), context.Canceled)
+}
+
+// The call over gRPC outlives the deadline by the grace, and no longer.
+func TestOutgoingEndsAfterTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const left = time.Minute
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), left)
+		defer cancel()
+		call, end := outgoing(ctx)
+		defer end()
+		<-ctx.Done()
+		require.NoError(t, call.Err())
+		<-call.Done()
+		require.Equal(t, left+answerGrace, time.Since(begun))
+	})
 }
 
 // A deadline has passed when the clock says so, also before its timer has run.

@@ -12,7 +12,8 @@ import (
 
 const (
 	// maxTransactions is how many interactive transactions a plugin keeps for its
-	// host at the same time. Each may have backend.MaxTxnSize bytes of values.
+	// host at the same time. Each may have backend.MaxTxnSize bytes of values, and
+	// all together opentx.MaxBytes.
 	maxTransactions = 512
 	// idleTimeout is how long a transaction is kept that no call uses.
 	idleTimeout = time.Minute

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/backend/memory"
+	"github.com/chord-plugin/chord-plugin/backend/opentx"
 	"github.com/chord-plugin/chord-plugin/plugin/proto"
 )
 
@@ -120,6 +121,48 @@ func TestTooManyTransactions(t *testing.T) {
 		_, err = c.Begin(t.Context(), backend.TxOptions{})
 		require.NoError(t, err, i)
 	}
+}
+
+// A light is a transaction that keeps no value.
+type light struct{ backend.Tx }
+
+func (l light) Put(ctx context.Context, key string, _ []byte, opts backend.PutOptions) error {
+	return l.Tx.Put(ctx, key, nil, opts)
+}
+
+// What all transactions have written together is bounded. A write above that is
+// refused, and the transaction may go on without it.
+func TestTransactionsWriteTooMuch(t *testing.T) {
+	store := memory.New(backend.DefaultLimits())
+	c, _ := connect(t, scripted{Store: store, begin: func() (backend.Tx, error) { return light{newNoted(t, store)}, nil }}, nil)
+	begin := func() backend.Tx {
+		tx, err := c.Begin(t.Context(), backend.TxOptions{})
+		require.NoError(t, err)
+		return tx
+	}
+	ctx, value, opts := t.Context(), make([]byte, backend.MaxTxnSize-len("k")), backend.PutOptions{}
+	last := begin()
+	require.NoError(t, last.Put(ctx, "a", nil, opts))
+	var first backend.Tx
+	for range opentx.MaxBytes/backend.MaxTxnSize - 1 {
+		tx := begin()
+		require.NoError(t, tx.Put(ctx, "k", value, opts))
+		if first == nil {
+			first = tx
+		}
+	}
+	require.NoError(t, last.Put(ctx, "b", value[:len(value)-len("a")], opts))
+	err := last.Put(ctx, "refused", nil, opts)
+	require.Equal(t, backend.NotReady, backend.CodeOf(err))
+	require.ErrorContains(t, err, "commit others or roll them back")
+	require.ErrorIs(t, begin().Put(ctx, "k", nil, opts), backend.ErrNotReady)
+
+	require.NoError(t, first.Rollback(ctx))
+	require.NoError(t, last.Put(ctx, "c", nil, opts))
+	require.NoError(t, last.Commit(ctx))
+	all, err := c.List(ctx, backend.ListQuery{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b", "c"}, all.Names())
 }
 
 // A write that was given up may be part of the transaction or not, so that this

@@ -100,8 +100,9 @@ func (s *service) Rollback(ctx context.Context, req *proto.RollbackRequest) (*pr
 }
 
 // Begin starts an interactive transaction; see backend.Transactional. It fails with
-// Invalid unless the plugin can, and with NotReady when 512 are open already. One
-// that is not used for a minute is rolled back; calls fail with TxnDone then.
+// Invalid unless the plugin can, and with NotReady when 512 are open already. So do
+// writes, and change nothing, when all that are open have written 256 MiB together.
+// One that is not used for a minute is rolled back; calls fail with TxnDone then.
 func (c *Client) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
 	if err := c.needs(backend.CanTransact, ""); err != nil {
 		return nil, err

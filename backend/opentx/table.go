@@ -2,7 +2,8 @@
 // name them in calls: the hosts of a plugin, the clients of an agent.
 //
 // A transaction that was begun holds memory and no lock, so that nobody waits for
-// its end. One that nobody uses for a while is rolled back.
+// its end. One that nobody uses for a while is rolled back. What all of them together
+// have written is bounded by MaxBytes.
 package opentx
 
 import (
@@ -47,6 +48,7 @@ type Table[ID comparable] struct {
 	mu       sync.Mutex
 	open     map[ID]*entry
 	starting int // that have no ID yet
+	kept     int // bytes that the transactions have written
 	closed   bool
 	// ending counts the timers that are set or run, and the rollbacks of Close.
 	ending sync.WaitGroup
@@ -55,6 +57,8 @@ type Table[ID comparable] struct {
 // entry is a transaction. Its fields belong to Table.mu.
 type entry struct {
 	tx backend.Tx
+	// kept are the bytes of each key that was written and of its value.
+	kept map[string]int
 	// calls counts the calls under way.
 	calls int
 	// abandoned: nobody will commit it or roll it back; the last call does.
@@ -98,7 +102,8 @@ func (t *Table[ID]) Begin(ctx context.Context, start func() (backend.Tx, error))
 		err = fmt.Errorf("%w: %w", ErrGivenUp, ctx.Err())
 	default:
 		id = t.cfg.NewID()
-		e := &entry{tx: tx}
+		e := &entry{kept: map[string]int{}}
+		e.tx = &metered[ID]{Tx: tx, table: t, entry: e}
 		t.open[id] = e
 		t.rest(id, e)
 	}
@@ -142,8 +147,12 @@ func (t *Table[ID]) release(id ID, e *entry) {
 	t.mu.Lock()
 	e.calls--
 	over := e.calls == 0 && e.abandoned
-	if e.calls == 0 && t.open[id] == e {
+	switch {
+	case e.calls > 0:
+	case t.open[id] == e:
 		t.rest(id, e)
+	default:
+		t.free(e)
 	}
 	t.mu.Unlock()
 	if over {
@@ -161,6 +170,7 @@ func (t *Table[ID]) rest(id ID, e *entry) {
 		idle := e.idle == timer // else a call came first
 		if idle {
 			delete(t.open, id)
+			t.free(e)
 		}
 		t.mu.Unlock()
 		if idle {

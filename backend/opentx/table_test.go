@@ -53,7 +53,7 @@ func TestCloseRollsBack(t *testing.T) {
 	require.NoError(t, err)
 	tx, done, err := table.Use(id, false)
 	require.NoError(t, err)
-	require.Equal(t, used, tx)
+	require.Equal(t, used, tx.(*metered[int]).Tx)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = begin(cancelled, given)
