@@ -51,6 +51,11 @@ func (connPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *gr
 // start starts a plugin's binary as a host does that speaks these protocol versions.
 func start(t *testing.T, versions []int, path string, args ...string) (*goplugin.Client, error) {
 	t.Helper()
+	return startWith(t, true, versions, path, args...)
+}
+
+func startWith(t *testing.T, tls bool, versions []int, path string, args ...string) (*goplugin.Client, error) {
+	t.Helper()
 	sets := map[int]goplugin.PluginSet{}
 	for _, n := range versions {
 		sets[n] = goplugin.PluginSet{plugin.Name: connPlugin{}}
@@ -61,7 +66,7 @@ func start(t *testing.T, versions []int, path string, args ...string) (*goplugin
 	cmd.Env = []string{goplugin.EnvUnixSocketDir + "=" + sockets}
 	process := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig: plugin.Handshake, VersionedPlugins: sets, Cmd: cmd, SkipHostEnv: true,
-		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC}, AutoMTLS: true, Logger: hclog.NewNullLogger(),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC}, AutoMTLS: tls, Logger: hclog.NewNullLogger(),
 	})
 	t.Cleanup(func() {
 		process.Kill()
@@ -71,11 +76,11 @@ func start(t *testing.T, versions []int, path string, args ...string) (*goplugin
 	return process, err
 }
 
-func openOldHost(t *testing.T, version string) *oldHost {
+func openOldHost(t *testing.T, version string, tls bool) *oldHost {
 	t.Helper()
 	p, err := frozen.Load(version)
 	require.NoError(t, err)
-	process, err := start(t, []int{1}, testPlugin)
+	process, err := startWith(t, tls, []int{1}, testPlugin)
 	require.NoError(t, err)
 	client, err := process.Client()
 	require.NoError(t, err)
@@ -242,7 +247,7 @@ func TestOldHost(t *testing.T) {
 	for _, version := range []string{frozen.First, frozen.V1} {
 		for _, newer := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, newer %v", version, newer), func(t *testing.T) {
-				h := openOldHost(t, version)
+				h := openOldHost(t, version, true)
 				h.newer = newer
 				h.keys()
 				if version == frozen.V1 {
@@ -254,6 +259,11 @@ func TestOldHost(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A host in a language that cannot make a certificate has to do without.
+func TestHostWithoutCertificate(t *testing.T) {
+	openOldHost(t, frozen.First, false).keys()
 }
 
 // Today's host works with a plugin of long ago, and asks nothing of it that it would

@@ -93,6 +93,15 @@ closed
 	require.Equal(t, []string{"node/deep/er", "node/gö"}, r.Names())
 }
 
+// The document shows what the program prints.
+func TestDocument(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/hosts/other-languages.md")
+	require.NoError(t, err)
+	out, log, err := run(t, binary, "name=node")
+	require.NoError(t, err, log)
+	require.Contains(t, strings.ReplaceAll(string(text), "\n    ", "\n"), "name=node\n\n"+out)
+}
+
 // What can go wrong is told in words, and nothing is left behind.
 func TestRefused(t *testing.T) {
 	script := func(line string) string {
