@@ -20,14 +20,24 @@ import (
 // live in the time of clock.
 func connect(t *testing.T, b backend.Backend, clock locking.Clock) (*Client, proto.BackendClient) {
 	t.Helper()
-	s := newService(func(context.Context, map[string]string) (backend.Backend, backend.Admin, error) { return b, nil, nil }, "1")
-	rpc := dial(t, s)
+	rpc := dial(t, serviceOf(b))
+	return connectTo(t, rpc, clock), rpc
+}
+
+// serviceOf is the plugin's side of a backend.
+func serviceOf(b backend.Backend) *service {
+	return newService(func(context.Context, map[string]string) (backend.Backend, backend.Admin, error) { return b, nil, nil }, "1")
+}
+
+// connectTo returns the client of what answers rpc.
+func connectTo(t *testing.T, rpc proto.BackendClient, clock locking.Clock) *Client {
+	t.Helper()
 	c := &Client{path: t.Name(), rpc: rpc, done: make(chan struct{}), kill: func() {}}
 	c.closing = sync.OnceFunc(func() { close(c.done) })
 	require.NoError(t, c.configure(t.Context(), nil))
 	c.keeper = locking.New(remote{c}, clock)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	return c, rpc
+	return c
 }
 
 // The contract holds in a time of its own, in which all that takes long is tested.

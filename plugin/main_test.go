@@ -14,8 +14,9 @@ import (
 	"github.com/chord-plugin/chord-plugin/plugin"
 )
 
-// testPlugin is the path of internal/testplugin's binary.
-var testPlugin string
+// testPlugin is the path of internal/testplugin's binary, oldPlugin that of
+// internal/oldplugin's.
+var testPlugin, oldPlugin string
 
 // hostVariable makes the test's own binary act as a host: its value is the path
 // of the plugin that it loads.
@@ -29,7 +30,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	testbinary.Main(m, "..", func(dir string) { testPlugin = filepath.Join(dir, "testplugin") }, "./plugin/internal/testplugin")
+	testbinary.Main(m, "..", func(dir string) {
+		testPlugin, oldPlugin = filepath.Join(dir, "testplugin"), filepath.Join(dir, "oldplugin")
+	}, "./plugin/internal/testplugin", "./plugin/internal/oldplugin")
 }
 
 // open loads the test plugin, which ends with the test.

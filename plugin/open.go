@@ -198,7 +198,7 @@ func (c *Client) connect() (*link, error) {
 // startError explains why there is no connection. said is the first line that
 // the process wrote to standard error.
 func startError(path, sum, said string, err error) error {
-	text := err.Error()
+	theirs := disagreed(err)
 	switch {
 	case errors.Is(err, goplugin.ErrChecksumsDoNotMatch):
 		have, herr := checksum(path)
@@ -206,13 +206,28 @@ func startError(path, sum, said string, err error) error {
 			have = "unknown: " + herr.Error()
 		}
 		return backend.Errorf(backend.Invalid, "", "plugin %s is not the one that was asked for: its SHA-256 is %s and should be %s: %w", path, have, strings.ToLower(sum), err)
-	// go-plugin has no error value for this.
-	case strings.Contains(text, "incompatible API version"):
-		return backend.Errorf(backend.Invalid, "", "plugin %s speaks another version of the plugin protocol than this host, which speaks %d; use a plugin and a host of the same release: %w", path, ProtocolVersion, err)
+	case theirs > ProtocolVersion:
+		return backend.Errorf(backend.Invalid, "", "plugin %s is newer than this host: the oldest plugin protocol that it speaks is version %d, and the host speaks %d; upgrade the host, or use an older plugin: %w", path, theirs, ProtocolVersion, err)
+	case theirs != agreed:
+		return backend.Errorf(backend.Invalid, "", "plugin %s is older than this host: it speaks version %d of the plugin protocol, and the host speaks %d; upgrade the plugin: %w", path, theirs, ProtocolVersion, err)
 	case said != "":
 		return backend.Errorf(backend.Invalid, "", "%s did not start as a chord-plugin; it says: %s: %w", path, said, err)
 	}
 	return backend.Errorf(backend.Invalid, "", "%s did not start as a chord-plugin: %w", path, err)
+}
+
+// agreed, as the result of disagreed, is an error about something else.
+const agreed = -1
+
+// disagreed returns the protocol version that a plugin announced which has none in
+// common with this host: the oldest of its own. go-plugin tells it in words only.
+func disagreed(err error) int {
+	var theirs int
+	_, numbers, found := strings.Cut(err.Error(), "incompatible API version with plugin. Plugin version: ")
+	if _, err := fmt.Sscanf(numbers, "%d,", &theirs); !found || err != nil {
+		return agreed
+	}
+	return theirs
 }
 
 // checksum returns the SHA-256 of a file in hex.

@@ -24,9 +24,15 @@ import (
 // dial serves s over a connection in memory, as another program's host sees it.
 func dial(t *testing.T, s proto.BackendServer) proto.BackendClient {
 	t.Helper()
+	return proto.NewBackendClient(dialServer(t, func(server *grpc.Server) { proto.RegisterBackendServer(server, s) }))
+}
+
+// dialServer connects, in memory, to a server with the services that register adds.
+func dialServer(t *testing.T, register func(*grpc.Server)) *grpc.ClientConn {
+	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(serverOptions()...)
-	proto.RegisterBackendServer(server, s)
+	register(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///memory", append(dialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -37,7 +43,7 @@ func dial(t *testing.T, s proto.BackendServer) proto.BackendClient {
 		server.Stop()
 		require.NoError(t, <-served)
 	})
-	return proto.NewBackendClient(conn)
+	return conn
 }
 
 func openMemory(context.Context, map[string]string) (backend.Backend, backend.Admin, error) {
