@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 COUNT    ?= 3
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build run test test-race sim bench bench-reshape soak integration fuzz lint generate verify clean hosts-test
+.PHONY: help build run test test-race sim bench bench-reshape soak integration fuzz lint generate verify clean hosts-test node-test bench-plugin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ sim: ## SEEDS=n simulated runs from SEED
 bench: ## operations, frames, commits and hashes: time and allocations, COUNT times each
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./chord ./chord/ring ./chord/store ./mesh
 
+bench-plugin: build ## what the plugin adds to an operation over the node in process, beside a bare gRPC echo
+	@$(GO) build -o bin/bench-plugin ./plugin/internal/bench
+	@bin/bench-plugin -bin $(BIN)
+
 bench-reshape: build ## p50 and p99 at rest and while 100,000 keys of 1 KiB move to a new member
 	@$(GO) build -o bin/move ./integration/move
 	@bin/move -bin $(BIN)
@@ -51,6 +55,10 @@ hosts-test: ## the adapters for Vault (both SDKs) and OpenBao, with the SDKs' ow
 	cd backend/vault && $(GO) vet -modfile=sdk09.mod -tags vaultsdk09 ./... && $(GO) test -timeout 10m -modfile=sdk09.mod -tags vaultsdk09 ./...
 	cd backend/openbao && $(GO) vet ./... && $(GO) test -timeout 15m ./...
 
+node-test: ## a host and a plugin in Node (Node 18 and npm; Debian: nodejs npm)
+	@command -v npm >/dev/null || { echo "npm is missing: apt-get install nodejs npm" >&2; exit 1; }
+	cd integration/hosts/node && npm ci --ignore-scripts --no-audit --no-fund && $(GO) vet -tags node . && $(GO) test -count 1 -timeout 5m -tags node .
+
 fuzz: ## each fuzz target for FUZZTIME
 	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | cut -c6- | sort -u); do \
@@ -61,6 +69,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) vet -tags mutation ./chord/register ./chord/txn ./internal/sim ./internal/txnsim
 	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(STATICCHECK) -tags node ./integration/hosts/node
 
 generate: ## make the gRPC code again (needs protoc: Debian's protobuf-compiler)
 	$(GO) generate ./plugin/proto

@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxOpenTx is how many interactive transactions are open at once. Each keeps
-	// what it has written, up to backend.MaxTxnSize.
+	// what it has written, up to backend.MaxTxnSize, all together opentx.MaxBytes.
 	maxOpenTx = 256
 	// txIdle is how long one may be left alone before it is rolled back.
 	txIdle = time.Minute
