@@ -61,7 +61,7 @@ func (s *Shard) Reconfigure(now Now, placement *ring.Placement) {
 	if !s.begin(now) {
 		return
 	}
-	s.placement, s.epoch = placement, epoch
+	s.placement, s.epoch = newPlacement(placement), epoch
 	s.leases = newLeases(s.cfg.MaxPromises)
 	for _, n := range sortedKeys(s.rounds) {
 		r := s.rounds[n]

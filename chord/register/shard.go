@@ -21,7 +21,7 @@ type Now struct {
 // safe for concurrent use. Shards share nothing.
 type Shard struct {
 	cfg       Config
-	placement *ring.Placement
+	placement placement
 	epoch     uint64
 	now       Now
 	clock     Clock
@@ -80,7 +80,7 @@ type peer struct {
 func NewShard(cfg Config, placement *ring.Placement) *Shard {
 	cfg.setDefaults()
 	s := &Shard{
-		cfg: cfg, placement: placement, epoch: placement.Configuration().Epoch,
+		cfg: cfg, placement: newPlacement(placement), epoch: placement.Configuration().Epoch,
 		clock:    Clock{last: cfg.Mark.HighWater, maxDrift: cfg.MaxDrift},
 		reserved: cfg.Mark.HighWater, reserving: cfg.Mark.HighWater,
 		acceptor: newAcceptor(cfg.Mark, cfg.MaxPromises), fences: Fences{},
