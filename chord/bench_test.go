@@ -4,18 +4,23 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 )
 
-// diskRing starts three members on disk and a key.
-func diskRing(b *testing.B) []*Node {
-	nodes := openMembers(b, 3, 3, func(_ int, cfg *Config) { cfg.Memory, cfg.DataDir = false, b.TempDir() })
+// diskRing starts three members on disk.
+func diskRing(b *testing.B) []*Node { return diskRingOf(b, 3) }
+
+func diskRingOf(b *testing.B, members int) []*Node {
+	nodes := openMembers(b, members, members, func(_ int, cfg *Config) { cfg.Memory, cfg.DataDir = false, b.TempDir() })
 	for _, n := range nodes {
 		waitReady(b, n)
 	}
@@ -75,6 +80,57 @@ func BenchmarkTxn3(b *testing.B) {
 		_, err := nodes[0].Txn(ctx, set(value, fmt.Sprintf("a/%05d", i%1000), fmt.Sprintf("b/%05d", i%1000), fmt.Sprintf("c/%05d", i%1000)))
 		return err
 	})
+}
+
+// BenchmarkTxn25 is 32 writers at one of five members, each of which stores
+// 25 keys of its own in one transaction after the other: while all members compare
+// what they have without a pause, and while none does. Registers change 53 times for
+// each transaction: its status three times, and each key twice.
+func BenchmarkTxn25(b *testing.B) {
+	const writers, keys, changes, rounds = 32, 25, 3 + 2*25, 10
+	for _, comparing := range []bool{false, true} {
+		b.Run(fmt.Sprintf("comparing=%v", comparing), func(b *testing.B) {
+			nodes := diskRingOf(b, 5)
+			value := string(make([]byte, 100))
+			var next atomic.Int64
+			run := func(n int) {
+				next.Store(0)
+				var wg sync.WaitGroup
+				for range writers {
+					wg.Go(func() {
+						for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
+							if comparing {
+								compareAt(nodes, time.Now())
+							}
+							prefix := fmt.Sprintf("load/%02d/%d/", i%writers, i/writers%rounds)
+							_, err := nodes[0].Txn(context.Background(), set(value, numbered(prefix, keys)...))
+							assert.NoError(b, err)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			compareAt(nodes, time.Now().Add(time.Hour))
+			run(rounds * writers) // so that there is something to compare
+			cpu := cpuTime(b)
+			b.ResetTimer()
+			run(b.N)
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+			b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(b.N*changes), "cpu-µs/change")
+		})
+	}
+}
+
+// compareAt sets when nodes compare with each other next.
+func compareAt(nodes []*Node, due time.Time) {
+	for _, n := range nodes {
+		n.repairs.mu.Lock()
+		for _, p := range n.repairs.pairs {
+			p.due = due
+		}
+		n.repairs.mu.Unlock()
+		n.repairs.wake()
+	}
 }
 
 func BenchmarkList1000(b *testing.B) {

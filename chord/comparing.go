@@ -41,6 +41,11 @@ const (
 	// underWayPause how long to wait before a second look.
 	underWay      = 2 * time.Second
 	underWayPause = 100 * time.Millisecond
+	// writtenRest is how long a comparison rests after a part of a range in which all
+	// differences were writes under way. Under a load there are always some, and
+	// looking at them takes away from who writes; so that of what is written all the
+	// time rangeKeys are compared a second. Where something is lacking it does not rest.
+	writtenRest = time.Second
 )
 
 func (c *comparison) epoch() uint64 { return c.st.placement.Configuration().Epoch }
@@ -126,10 +131,8 @@ func (c *comparison) mend(ctx context.Context, after, upTo string) error {
 		if err != nil {
 			return err
 		}
-		if c.mayBeUnderWay(diffs) {
-			if diffs, err = c.lookAgain(ctx, after, end, diffs); err != nil {
-				return err
-			}
+		if diffs, err = c.leaveUnderWay(ctx, diffs); err != nil {
+			return err
 		}
 		if err := c.bringBoth(ctx, diffs); err != nil {
 			return err
@@ -218,33 +221,62 @@ func (c *comparison) mayBeUnderWay(diffs []difference) bool {
 	return slices.ContainsFunc(diffs, func(d difference) bool { return d.newer.accepted.Time >= young })
 }
 
+// leaveUnderWay returns the differences without those that are writes under way. It
+// rests if nothing is left.
+func (c *comparison) leaveUnderWay(ctx context.Context, diffs []difference) ([]difference, error) {
+	if !c.mayBeUnderWay(diffs) {
+		return diffs, nil
+	}
+	diffs, err := c.lookAgain(ctx, diffs)
+	if err == nil && len(diffs) == 0 {
+		err = pause(ctx, writtenRest)
+	}
+	return diffs, err
+}
+
 // lookAgain returns which of the differences are still there after a while, so
 // that writes under way are left alone. They move the cell of the one that is
 // behind.
-func (c *comparison) lookAgain(ctx context.Context, after, upTo string, before []difference) ([]difference, error) {
-	select {
-	case <-time.After(underWayPause):
-	case <-ctx.Done():
-		return nil, ctx.Err()
+func (c *comparison) lookAgain(ctx context.Context, before []difference) (still []difference, err error) {
+	if err := pause(ctx, underWayPause); err != nil {
+		return nil, err
 	}
+	req := pageRequest{Epoch: c.epoch(), For: c.node.id.Bytes(), Which: whichBoth}
 	older := make(map[string]difference, len(before))
 	for _, d := range before {
 		older[d.key] = d
+		req.Keys = append(req.Keys, d.key)
 	}
-	var still []difference
-	for more := true; more; {
-		now, end, m, err := c.look(ctx, after, upTo)
-		if err != nil {
-			return nil, err
+	var theirs pageReply
+	if err := c.call(ctx, callPage, &req, &theirs); err != nil {
+		return nil, err
+	}
+	req.For = c.with.ID.Bytes()
+	mine, err := c.node.onPage(ctx, &req)
+	if err != nil {
+		return nil, err
+	}
+	if err := spend(ctx, c.limit, pageCost(mine)+pageCost(&theirs)); err != nil {
+		return nil, err
+	}
+	for _, d := range differences(mine.Copies, theirs.Copies) {
+		if was := older[d.key]; was.theirs == d.theirs && was.older == d.older {
+			still = append(still, d)
 		}
-		for _, d := range now {
-			if was, ok := older[d.key]; ok && was.theirs == d.theirs && was.older == d.older {
-				still = append(still, d)
-			}
-		}
-		after, more = end, m
 	}
 	return still, nil
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // bringBoth brings the newer cells to whoever lacks them.

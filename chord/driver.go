@@ -65,7 +65,7 @@ func (d *driver) send(msgs []register.Envelope) {
 	for i := range msgs {
 		m := &msgs[i].Msg
 		if i == 0 || !sameQuestion(m, &msgs[i-1].Msg) {
-			body = register.AppendMessage(make([]byte, 0, 256+m.Cell.Value.Size()+len(m.Change.Data)), m)
+			body = register.AppendMessage(make([]byte, 0, 256+m.Size()), m)
 		}
 		if err := d.node.mesh.Send(msgs[i].To, sendRegister, body); err != nil {
 			d.input(func(now register.Now) { d.shard.Unsent(now, &msgs[i]) })

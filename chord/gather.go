@@ -128,12 +128,19 @@ func (p *poll) stopped() error { return p.node.usable(context.Background(), p.ab
 // eachOf calls f for 0 to n-1, sideBySide at a time, and returns the first error
 // by number. No call begins after one has failed.
 func eachOf(n int, f func(i int) error) error {
+	return eachBy(func(work func()) { go work() }, n, f)
+}
+
+// eachBy is eachOf with who starts a goroutine.
+func eachBy(start func(work func()), n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var mu sync.Mutex
 	next, failed := 0, false
 	var wg sync.WaitGroup
 	for range min(n, sideBySide) {
-		wg.Go(func() {
+		wg.Add(1)
+		start(func() {
+			defer wg.Done()
 			for {
 				mu.Lock()
 				i := next

@@ -35,7 +35,7 @@ type Node struct {
 	vote   *vote // in the founding of a ring
 
 	txns       *txn.Coordinator
-	background background
+	background *background
 	quiet      quiet
 
 	reshaper *reshaper
@@ -82,8 +82,9 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, started: time.Now(),
-		limits: backend.Limits{MaxKeySize: backend.DefaultMaxKeySize, MaxValueSize: cfg.MaxValueSize},
-		ready:  make(chan struct{}), done: make(chan struct{}), opened: make(chan struct{}), reason: "starting",
+		limits:     backend.Limits{MaxKeySize: backend.DefaultMaxKeySize, MaxValueSize: cfg.MaxValueSize},
+		background: newBackground(),
+		ready:      make(chan struct{}), done: make(chan struct{}), opened: make(chan struct{}), reason: "starting",
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	defer func() {

@@ -39,6 +39,8 @@ type pageRequest struct {
 	// one that it may hold. Limit is the most keys to look at.
 	After, UpTo string
 	Limit       int
+	// Keys, if not empty, are the only keys to look at, in order; at most maxPageLimit.
+	Keys []string
 }
 
 // pageReply is one page. Next is the last key that was looked at; More says that
@@ -96,7 +98,12 @@ func (n *Node) onPage(ctx context.Context, req *pageRequest) (*pageReply, error)
 	if limit <= 0 || limit > maxPageLimit {
 		limit = pageLimit
 	}
-	page, err := n.store.Scan(ctx, store.ScanOptions{After: req.After, Limit: limit, Internal: true})
+	var page store.ScanResult
+	if len(req.Keys) > 0 {
+		page, err = n.cellsOf(ctx, req.Keys)
+	} else {
+		page, err = n.store.Scan(ctx, store.ScanOptions{After: req.After, Limit: limit, Internal: true})
+	}
 	if err != nil {
 		return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
 	}
@@ -133,6 +140,24 @@ func (n *Node) onPage(ctx context.Context, req *pageRequest) (*pageReply, error)
 		return nil, err
 	}
 	return reply, nil
+}
+
+// cellsOf is a page of named keys alone, without what their values hold.
+func (n *Node) cellsOf(ctx context.Context, keys []string) (page store.ScanResult, err error) {
+	if len(keys) > maxPageLimit {
+		return page, fmt.Errorf("%d keys; at most %d are looked at for a page", len(keys), maxPageLimit)
+	}
+	for _, key := range keys {
+		cell, ok, err := n.store.Load(key)
+		if err != nil {
+			return page, err
+		}
+		if ok {
+			cell.Value.DropData()
+			page.Cells = append(page.Cells, store.KeyCell{Key: key, Cell: cell})
+		}
+	}
+	return page, n.loadedIsDurable(ctx)
 }
 
 // cellsRequest asks a member for whole cells.

@@ -69,7 +69,7 @@ func (r registers) Sleep(d time.Duration) error {
 
 func (r registers) Each(n int, do func(i int) error) error {
 	errs := make([]error, n)
-	_ = eachOf(n, func(i int) error { // also those after one that failed
+	_ = r.node.background.each(n, func(i int) error { // also those after one that failed
 		errs[i] = do(i)
 		return nil
 	})

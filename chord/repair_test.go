@@ -1,6 +1,7 @@
 package chord
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -166,6 +167,38 @@ func TestUnsettledCopiesAreLeft(t *testing.T) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	require.Zero(t, d.shard.Busy()+len(d.callers))
+}
+
+// TestComparisonRestsWhereHostsWrite: where a second look finds that all differences
+// were writes under way, and not where something is lacking.
+func TestComparisonRestsWhereHostsWrite(t *testing.T) {
+	nodes := openRing(t, 2)
+	keys := numbered("k/", 30)
+	fill(t, nodes, keys)
+	same(t, nodes, keys)
+	allCompared(t, nodes)
+	a, b := nodes[0], nodes[1]
+	c := comparisonOf(a, b)
+	lose(t, a, keys[3:5])
+	lose(t, b, keys[7:8])
+	look := func() []difference {
+		diffs, _, _, err := c.look(within(t, limit), "", "")
+		require.NoError(t, err)
+		return diffs
+	}
+	lacking := look()
+	require.Len(t, lacking, 3)
+	wasUnderWay := difference{key: keys[0], newer: held{register.Ballot{Time: register.MaxTime}, true}, theirs: true}
+	left, err := c.leaveUnderWay(within(t, writtenRest), append([]difference{wasUnderWay}, lacking...))
+	require.NoError(t, err)
+	require.Equal(t, lacking, left)
+
+	left, err = c.leaveUnderWay(within(t, writtenRest), []difference{wasUnderWay})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Empty(t, left)
+
+	_, err = a.onPage(within(t, limit), &pageRequest{Epoch: 1, For: b.id.Bytes(), Keys: make([]string, maxPageLimit+1)})
+	require.ErrorContains(t, err, "10001 keys")
 }
 
 // TestComparisonBeginsAnew: one that was told that all is compared, and has come

@@ -151,10 +151,11 @@ func anyMessage(t *rapid.T) Message {
 			m.Cell.Value = Value{}
 		}
 	case MsgForward:
-		m.Op, m.Until, m.Change = anyBallot(t), anyTime(t), anyChange(t)
+		c := anyChange(t)
+		m.Op, m.Until, m.Change = anyBallot(t), anyTime(t), &c
 		m.Timeout = time.Duration(rapid.Int64Min(0).Draw(t, "timeout"))
 	case MsgResult:
-		m.Result = Result{
+		m.Result = &Result{
 			Outcome: Outcome(rapid.IntRange(int(Done), int(Fenced)).Draw(t, "outcome")), Index: anyTime(t), Value: anyValue(t),
 			Answered: rapid.IntRange(0, 255).Draw(t, "answered"), Owners: rapid.IntRange(0, 255).Draw(t, "owners"),
 		}

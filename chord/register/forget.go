@@ -88,7 +88,7 @@ func (s *Shard) forget(token, epoch uint64, key string, ballot Ballot) {
 	s.acceptor.forget(key, floor)
 	s.leases.take(key)
 	seq := s.write(Write{Key: key, Drop: true})
-	s.pending[key] = pendingCell{seq: seq}
+	s.pend(key, Cell{}, seq)
 	s.answers = append(s.answers, heldResult{seq, Result{Token: token, Outcome: Done}})
 }
 

@@ -130,7 +130,7 @@ func TestForwardTooLate(t *testing.T) {
 	forward := func(until uint64) Message {
 		a.sent = nil
 		a.do(func() {
-			a.Step(a.now, a.peers[0], &Message{Kind: MsgForward, Key: "k", Epoch: 1, Round: 5, Time: wall, Op: op, Until: until, Change: Change{Kind: Put}})
+			a.Step(a.now, a.peers[0], &Message{Kind: MsgForward, Key: "k", Epoch: 1, Round: 5, Time: wall, Op: op, Until: until, Change: &Change{Kind: Put}})
 		})
 		return a.sent[0].Msg
 	}

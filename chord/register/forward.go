@@ -43,7 +43,8 @@ func (s *Shard) forward(o *op, to ring.Node) {
 		s.avoid(to)
 		s.forwardFailed(n, true)
 	})
-	s.send(to, Message{Kind: MsgForward, Key: o.key, Round: n, Op: o.id, Until: until, Timeout: timeout, Change: o.change})
+	c := o.change
+	s.send(to, Message{Kind: MsgForward, Key: o.key, Round: n, Op: o.id, Until: until, Timeout: timeout, Change: &c})
 }
 
 // patience is how long to wait for another proposer.
@@ -121,7 +122,7 @@ func (s *Shard) onForward(from ring.Node, m *Message) {
 		s.send(from, Message{Kind: MsgExpired, Key: m.Key, Round: m.Round})
 		return
 	}
-	s.submit(&op{origin: from, askRound: m.Round, key: m.Key, id: m.Op, change: m.Change, until: m.Until}, m.Timeout)
+	s.submit(&op{origin: from, askRound: m.Round, key: m.Key, id: m.Op, change: *m.Change, until: m.Until}, m.Timeout)
 }
 
 func (s *Shard) onResult(m *Message) {
@@ -131,7 +132,7 @@ func (s *Shard) onResult(m *Message) {
 	}
 	s.answer += (s.now.Mono - o.began - s.answer) / 8
 	s.takeBack(o)
-	s.finish(o, m.Result)
+	s.finish(o, *m.Result)
 }
 
 // onExpired: the proposer gave up because the window had closed.

@@ -25,7 +25,7 @@ func TestOverloaded(t *testing.T) {
 	}
 	// What others forward here is refused with a result of its own.
 	a.sent = nil
-	m := Message{Kind: MsgForward, Key: "k", Epoch: 1, Round: 9, Time: a.clock.Last(), Op: Ballot{a.clock.Last(), a.peers[0]}, Until: MaxTime, Change: Change{Kind: Put}}
+	m := Message{Kind: MsgForward, Key: "k", Epoch: 1, Round: 9, Time: a.clock.Last(), Op: Ballot{a.clock.Last(), a.peers[0]}, Until: MaxTime, Change: &Change{Kind: Put}}
 	a.do(func() { a.Step(a.now, a.peers[0], &m) })
 	if len(a.sent) != 1 || a.sent[0].Msg.Kind != MsgResult || a.sent[0].Msg.Result.Outcome != Overloaded || a.sent[0].Msg.Round != 9 {
 		t.Fatalf("%+v", a.sent)

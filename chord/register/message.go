@@ -83,20 +83,30 @@ type Message struct {
 	Forgot Ballot
 	// Fences: see MsgPromise and MsgRefuse.
 	Fences []FenceEntry
-	// Op, Until, Timeout and Change belong to a Forward.
+	// Op, Until, Timeout and Change belong to a Forward, which has one. Change and
+	// Result are pointers because most messages have neither.
 	Op      OpID
 	Until   uint64
 	Timeout time.Duration
-	Change  Change
+	Change  *Change
 	// Doubt belongs to an Expired.
 	Doubt bool
-	// Result belongs to a Result; its token is not sent.
-	Result Result
+	// Result belongs to a Result, which has one; its token is not sent.
+	Result *Result
 }
 
 // Writes reports whether the message asks its receiver to make something durable.
 func (m *Message) Writes() bool {
 	return m.Kind == MsgPrepare || m.Kind == MsgAccept || m.Kind == MsgForward
+}
+
+// Size is about how many bytes of data the message holds.
+func (m *Message) Size() int {
+	n := m.Cell.Value.Size()
+	if m.Change != nil {
+		n += len(m.Change.Data)
+	}
+	return n
 }
 
 // newest returns the newest timestamp that a question makes the receiver keep.

@@ -49,7 +49,7 @@ func AppendMessage(dst []byte, m *Message) []byte {
 		dst = appendBallot(dst, m.Op)
 		dst = binary.AppendUvarint(dst, m.Until)
 		dst = binary.AppendUvarint(dst, uint64(m.Timeout))
-		dst = appendChange(dst, &m.Change)
+		dst = appendChange(dst, m.Change)
 	case MsgResult:
 		dst = append(dst, byte(m.Result.Outcome))
 		dst = binary.AppendUvarint(dst, m.Result.Index)
@@ -108,8 +108,10 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Op = d.ballot()
 		m.Until = d.time()
 		m.Timeout = d.duration()
-		m.Change = d.change()
+		c := d.change()
+		m.Change = &c
 	case MsgResult:
+		m.Result = &Result{}
 		m.Result.Outcome = Outcome(d.byte())
 		m.Result.Index = d.time()
 		m.Result.Answered = int(d.byte())

@@ -35,9 +35,9 @@ func TestDecodeMessageRefuses(t *testing.T) {
 		enc[len(enc)-1] = b
 		return enc
 	}
-	forward := AppendMessage(nil, &Message{Kind: MsgForward, Change: Change{Kind: End}})
+	forward := AppendMessage(nil, &Message{Kind: MsgForward, Change: &Change{Kind: End}})
 	forward[bytes.LastIndexByte(forward, byte(End))] = byte(End) + 1
-	result := AppendMessage(nil, &Message{Kind: MsgResult, Result: Result{Outcome: Fenced}})
+	result := AppendMessage(nil, &Message{Kind: MsgResult, Result: &Result{Outcome: Fenced}})
 	result[bytes.LastIndexByte(result, byte(Fenced))] = byte(Fenced) + 1
 	tests := []struct {
 		name string
@@ -72,8 +72,8 @@ func FuzzDecodeMessage(f *testing.F) {
 	for kind := MsgPrepare; kind <= MsgDrift; kind++ {
 		m := Message{Kind: kind, Key: "k", Epoch: 1, Round: 1 << 60, Time: 5, Ballot: Ballot{4, 1}, Next: Ballot{5, 1}}
 		m.Cell = Cell{Accepted: Ballot{4, 1}, Value: Value{Live: true, Data: []byte("v"), Lineage: []Past{{Ballot{3, 1}, Ballot{2, 1}}, {}}}}
-		m.Op, m.Until, m.Timeout, m.Change = Ballot{2, 1}, 9, 1e9, Change{Kind: Put, Data: []byte("v"), If: true, Index: 3}
-		m.Result = Result{Outcome: Done, Index: 3, Value: m.Cell.Value, Answered: 2, Owners: 3}
+		m.Op, m.Until, m.Timeout, m.Change = Ballot{2, 1}, 9, 1e9, &Change{Kind: Put, Data: []byte("v"), If: true, Index: 3}
+		m.Result = &Result{Outcome: Done, Index: 3, Value: m.Cell.Value, Answered: 2, Owners: 3}
 		f.Add(AppendMessage(nil, &m))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

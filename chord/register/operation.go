@@ -177,7 +177,8 @@ func (s *Shard) finish(o *op, res Result) {
 func (s *Shard) answerOp(o *op, res Result) {
 	res.Value = res.Value.answer()
 	if o.origin != 0 {
-		s.send(o.origin, Message{Kind: MsgResult, Key: o.key, Round: o.askRound, Result: res})
+		answer := res // so that the others need no memory of their own
+		s.send(o.origin, Message{Kind: MsgResult, Key: o.key, Round: o.askRound, Result: &answer})
 		return
 	}
 	res.Token = o.token

@@ -111,8 +111,14 @@ func (s *Shard) adopt(key string, cell *Cell) {
 // keep makes cell what this owner has accepted, once the write is durable.
 func (s *Shard) keep(key string, cell Cell) (seq uint64) {
 	seq = s.write(Write{Key: key, Cell: cell})
-	s.pending[key] = pendingCell{cell, seq}
+	s.pend(key, cell, seq)
 	return seq
+}
+
+// pend notes a write of a cell that is not durable yet; none is if it was dropped.
+func (s *Shard) pend(key string, cell Cell, seq uint64) {
+	s.pending[key] = pendingCell{cell, seq}
+	s.unsynced = append(s.unsynced, pendingKey{key, seq})
 }
 
 func (s *Shard) onRead(from ring.Node, m *Message) {

@@ -42,7 +42,7 @@ func (s *Shard) current(from ring.Node, m *Message, asks bool) bool {
 	case asks && m.Epoch < s.epoch:
 		s.send(from, Message{Kind: MsgStale, Key: m.Key, Round: m.Round})
 	case asks:
-		if len(s.early) < maxEarly && m.Cell.Value.Size()+len(m.Change.Data) <= maxEarlyData {
+		if len(s.early) < maxEarly && m.Size() <= maxEarlyData {
 			s.early = append(s.early, earlyMessage{from, *m})
 		}
 	case m.Kind == MsgResult || m.Kind == MsgExpired || m.Kind == MsgStale:
@@ -61,7 +61,7 @@ func (s *Shard) Reconfigure(now Now, placement *ring.Placement) {
 	if !s.begin(now) {
 		return
 	}
-	s.placement, s.epoch = placement, epoch
+	s.placement, s.epoch = newPlacement(placement), epoch
 	s.leases = newLeases(s.cfg.MaxPromises)
 	for _, n := range sortedKeys(s.rounds) {
 		r := s.rounds[n]
@@ -186,7 +186,7 @@ func (s *Shard) Drop(now Now, token uint64, keys []string) {
 			continue
 		}
 		seq = s.write(Write{Key: key, Drop: true})
-		s.pending[key] = pendingCell{seq: seq}
+		s.pend(key, Cell{}, seq)
 	}
 	if seq == 0 {
 		s.answerCaller(Result{Token: token, Outcome: Done})

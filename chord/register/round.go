@@ -52,7 +52,7 @@ type round struct {
 	drift    uint16
 	drifted  bool
 	accepted [ring.MaxGroup]Ballot
-	cells    [ring.MaxGroup]Cell
+	cells    []Cell // since phasePrepare
 	timer    timer
 }
 
@@ -110,9 +110,7 @@ func (s *Shard) guess(r *round, cell Cell) bool {
 			s.leases.put(r.queue.key, lease)
 		}
 		r.phase = phaseConfirm
-		for _, o := range r.group.Owners() {
-			s.send(o, Message{Kind: MsgRead, Key: r.queue.key, Round: r.number, Digest: true})
-		}
+		s.sendAll(&r.group, Message{Kind: MsgRead, Key: r.queue.key, Round: r.number, Digest: true})
 	}
 	return true
 }
@@ -120,10 +118,8 @@ func (s *Shard) guess(r *round, cell Cell) bool {
 // prepare asks all owners for promises.
 func (s *Shard) prepare(r *round) {
 	r.phase = phasePrepare
-	r.base, r.forgot = Cell{}, Ballot{}
-	for _, o := range r.group.Owners() {
-		s.send(o, Message{Kind: MsgPrepare, Key: r.queue.key, Round: r.number, Ballot: r.ballot})
-	}
+	r.base, r.forgot, r.cells = Cell{}, Ballot{}, make([]Cell, r.group.Len())
+	s.sendAll(&r.group, Message{Kind: MsgPrepare, Key: r.queue.key, Round: r.number, Ballot: r.ballot})
 }
 
 // apply runs the changes of the round on top of cell. force says that the result
@@ -208,10 +204,7 @@ func (s *Shard) accept(r *round, v Value) {
 	s.rounds[r.number] = r
 	r.phase = phaseAccept
 	r.yes, r.no, r.drift, r.unsent = 0, 0, 0, 0
-	m := Message{Kind: MsgAccept, Key: r.queue.key, Round: r.number, Ballot: r.ballot, Next: r.next, Cell: Cell{Accepted: r.ballot, Value: v}}
-	for _, o := range r.group.Owners() {
-		s.send(o, m)
-	}
+	s.sendAll(&r.group, Message{Kind: MsgAccept, Key: r.queue.key, Round: r.number, Ballot: r.ballot, Next: r.next, Cell: Cell{Accepted: r.ballot, Value: v}})
 	s.timers.set(&r.timer, s.now.Mono+s.attempt(r.queue, v.Size()), func() { s.lost(r, false) })
 }
 

@@ -21,7 +21,7 @@ type Now struct {
 // safe for concurrent use. Shards share nothing.
 type Shard struct {
 	cfg       Config
-	placement *ring.Placement
+	placement placement
 	epoch     uint64
 	now       Now
 	clock     Clock
@@ -36,6 +36,7 @@ type Shard struct {
 	acceptor acceptor
 	fences   Fences
 	pending  map[string]pendingCell
+	unsynced []pendingKey // the writes of pending, and those that others have replaced there, in order
 	seq      uint64 // last write handed out
 	synced   uint64 // last write durable
 	held     []heldMessage
@@ -63,6 +64,14 @@ type pendingCell struct {
 	seq  uint64
 }
 
+type pendingKey struct {
+	key string
+	seq uint64
+}
+
+// maxSpare bounds the messages for which memory is kept.
+const maxSpare = 64
+
 // heldMessage is an answer that waits for a write to be durable.
 type heldMessage struct {
 	seq uint64
@@ -80,7 +89,7 @@ type peer struct {
 func NewShard(cfg Config, placement *ring.Placement) *Shard {
 	cfg.setDefaults()
 	s := &Shard{
-		cfg: cfg, placement: placement, epoch: placement.Configuration().Epoch,
+		cfg: cfg, placement: newPlacement(placement), epoch: placement.Configuration().Epoch,
 		clock:    Clock{last: cfg.Mark.HighWater, maxDrift: cfg.MaxDrift},
 		reserved: cfg.Mark.HighWater, reserving: cfg.Mark.HighWater,
 		acceptor: newAcceptor(cfg.Mark, cfg.MaxPromises), fences: Fences{},
@@ -189,11 +198,13 @@ func (s *Shard) Synced(now Now, seq uint64) {
 		return
 	}
 	s.synced = seq
-	for k, p := range s.pending {
-		if p.seq <= seq {
-			delete(s.pending, k)
+	n := 0
+	for ; n < len(s.unsynced) && s.unsynced[n].seq <= seq; n++ {
+		if w := s.unsynced[n]; s.pending[w.key].seq == w.seq {
+			delete(s.pending, w.key)
 		}
 	}
+	s.unsynced = slices.Delete(s.unsynced, 0, n)
 	kept := s.held[:0]
 	for _, h := range s.held {
 		if h.seq <= seq {
@@ -257,12 +268,14 @@ func (s *Shard) begin(now Now) bool {
 
 // drain delivers the messages that the shard sent to itself.
 func (s *Shard) drain() {
-	for len(s.local) > 0 && s.err == nil {
-		env := s.local[0]
-		s.local = s.local[1:]
+	for i := 0; i < len(s.local) && s.err == nil; i++ {
+		env := s.local[i] // a copy: others may be added
 		s.step(env.To, &env.Msg)
 	}
-	s.local = nil
+	clear(s.local)
+	if s.local = s.local[:0]; cap(s.local) > maxSpare {
+		s.local = nil
+	}
 }
 
 // step dispatches one message, our own included.
@@ -319,6 +332,14 @@ func (s *Shard) step(from ring.Node, m *Message) {
 func (s *Shard) send(to ring.Node, m Message) {
 	m.Epoch = s.epoch
 	s.post(to, m)
+}
+
+// sendAll sends a message to all of a group.
+func (s *Shard) sendAll(g *ring.Group, m Message) {
+	s.ready.Messages = slices.Grow(s.ready.Messages, g.Len())
+	for _, o := range g.Owners() {
+		s.send(o, m)
+	}
 }
 
 // post sends a completed message, stamped with the clock as it is now.

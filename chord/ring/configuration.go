@@ -61,6 +61,9 @@ type Side struct {
 // Copies returns how many owners a key has: Replicas, or all members if fewer.
 func (s *Side) Copies() int { return min(s.Replicas, len(s.Members)) }
 
+// everybody reports whether every member owns every key.
+func (s *Side) everybody() bool { return s.Copies() == len(s.Members) }
+
 // Faults returns f, the number of members that any owner set can lose and still
 // have a majority: r - majority(r).
 func (s *Side) Faults() int { return s.Copies() - Majority(s.Copies()) }

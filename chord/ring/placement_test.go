@@ -472,3 +472,23 @@ func BenchmarkShares(b *testing.B) {
 		})
 	}
 }
+
+// TestOwnsIsTheGroup: who owns a key is who is in its group, also where everybody does.
+func TestOwnsIsTheGroup(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := anyConfiguration(rapid.Bool().Draw(t, "joint")).Draw(t, "configuration")
+		p := NewPlacement(c)
+		key := rapid.String().Draw(t, "key")
+		g := p.Group(key)
+		current := p.Owners(key)
+		for i := range 32 {
+			id := testMember(i, 1).ID
+			if got, want := p.Owns(id, key), g.Index(id.Node()) >= 0; got != want {
+				t.Errorf("Owns of member %d: %v, want %v", i, got, want)
+			}
+			if got, want := p.OwnsNew(id, key), slices.ContainsFunc(current, func(m Member) bool { return m.ID == id }); got != want {
+				t.Errorf("OwnsNew of member %d: %v, want %v", i, got, want)
+			}
+		}
+	})
+}

@@ -118,12 +118,20 @@ func (c *Configuration) MayFinish(p Progress) (ok bool, missed []Member) {
 
 // Owns reports whether a member is among the owners of key, by either side.
 func (p *Placement) Owns(id ID, key string) bool {
+	for i := range p.sides {
+		if s := p.sides[i].side; s.everybody() && s.Has(id) {
+			return true
+		}
+	}
 	g := p.Group(key)
 	return g.Index(id.Node()) >= 0
 }
 
 // OwnsNew reports whether a member is among the owners of key by New.
 func (p *Placement) OwnsNew(id ID, key string) bool {
+	if s := p.current().side; s.everybody() {
+		return s.Has(id)
+	}
 	g := p.Group(key)
 	i := g.Index(id.Node())
 	return i >= 0 && g.new>>i&1 == 1

@@ -138,7 +138,7 @@ func (s *Script) flightString(f flight) string {
 			t += " until " + s.time(m.Until)
 		}
 	case register.MsgResult:
-		t += " " + s.resultString(&m.Result)
+		t += " " + s.resultString(m.Result)
 	case register.MsgExpired:
 		t += fmt.Sprintf(", doubt %v", m.Doubt)
 	}
