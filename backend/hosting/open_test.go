@@ -26,24 +26,27 @@ func TestPluginDies(t *testing.T) {
 	lock := s.NewLock("lock", "me")
 	lost, err := lock.Lock(nil)
 	require.NoError(t, err)
-	tx, err := s.Begin(ctx, false)
+	tx, blind := s.Begin(false), s.Begin(false)
+	_, err = tx.Get(ctx, "k")
 	require.NoError(t, err)
+	require.NoError(t, blind.Put("blind", nil, false))
 
 	old := s.now.(*plugin.Client)
 	require.NoError(t, syscall.Kill(old.PID(), syscall.SIGKILL))
 	<-lost
 	<-old.Done()
 	_, err = tx.Get(ctx, "k")
-	require.ErrorIs(t, err, backend.ErrClosed)
-	var e *backend.Entry
-	for e, err = s.Get(ctx, "k"); backend.CodeOf(err) == backend.Closed; e, err = s.Get(ctx, "k") { // until it is noticed
-	}
+	require.ErrorIs(t, err, backend.ErrTxnConflict)
+	require.ErrorContains(t, err, "begin it anew")
+	require.NoError(t, tx.Rollback(ctx))
+	e, err := s.Get(ctx, "k")
 	require.NoError(t, err)
 	require.Nil(t, e, "another process")
 	require.NotEqual(t, old.PID(), s.now.(*plugin.Client).PID())
 	_, err = lock.Lock(nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Put(ctx, "k", nil, false))
+	require.NoError(t, blind.Commit(ctx), "it has begun nothing in the plugin that died")
 	require.NoError(t, lock.Unlock())
 }
 
@@ -59,8 +62,7 @@ func TestPluginDoesNotStartAgain(t *testing.T) {
 	<-client.Done()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	for err = s.Put(ctx, "k", nil, false); backend.CodeOf(err) == backend.Closed; err = s.Put(ctx, "k", nil, false) {
-	}
+	err = s.Put(ctx, "k", nil, false)
 	require.ErrorIs(t, err, backend.ErrNotReady, "nothing happened")
 	require.ErrorContains(t, err, "the storage plugin has died")
 	require.NoError(t, s.Close())
