@@ -251,7 +251,8 @@ func (s *Store) HAEnabled() bool { return s.stanza.haEnabled }
 // StandbyReads is the key standby_reads.
 func (s *Store) StandbyReads() bool { return s.stanza.standbyReads }
 
-// Close closes the backend and ends the plugin's process. Closing twice is no error.
+// Close closes the backend and ends the plugin's process. Closing twice is no error, nor
+// is it one that the plugin has died.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.end()
@@ -260,7 +261,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	var err error
 	if b != nil {
-		err = b.Close()
+		if err = b.Close(); s.restarts && backend.CodeOf(err) == backend.Closed {
+			err = nil
+		}
 	}
 	s.running.Wait()
 	return err

@@ -3,6 +3,7 @@ package hosting
 import (
 	"context"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -71,6 +72,51 @@ func TestPluginDoesNotStartAgain(t *testing.T) {
 	require.ErrorIs(t, s.Delete(t.Context(), "k", false), backend.ErrClosed)
 	_, err = s.List(t.Context(), "", "", 0)
 	require.ErrorIs(t, err, backend.ErrClosed)
+}
+
+// A plugin that never runs for long is not started over and over without a pause.
+func TestPluginKeepsDying(t *testing.T) {
+	s, err := Open(map[string]string{"plugin_path": memoryPlugin}, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	var took []time.Duration
+	var dead backend.Backend
+	for range 3 {
+		begun := time.Now()
+		b, err := s.backend(t.Context(), "", dead)
+		require.NoError(t, err)
+		took = append(took, time.Since(begun))
+		require.NoError(t, syscall.Kill(b.(*plugin.Client).PID(), syscall.SIGKILL))
+		dead = b
+	}
+	require.Less(t, took[1], took[2])
+	require.GreaterOrEqual(t, took[2], firstPause)
+}
+
+// A plugin that can not be opened is an error that says what to do.
+func TestOpenErrorsSayWhatToDo(t *testing.T) {
+	script := func(mode os.FileMode, line string) string {
+		path := t.TempDir() + "/plugin"
+		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+line+"\n"), mode))
+		return path
+	}
+	for _, test := range []struct{ path, sum, want string }{
+		{"/does/not/exist", "", "give the path of the binary"},
+		{t.TempDir(), "", "give the path of the binary in it"},
+		{script(0o600, "exit 0"), "", "use chmod +x"},
+		{memoryPlugin, strings.Repeat("0f", 32), "install the right binary, or give the checksum of this one"},
+		{script(0o700, "echo '1|2|unix|/nowhere|grpc'; exec cat"), "", "upgrade the host, or use an older plugin"},
+		{script(0o700, "echo no such library >&2; exit 1"), "", "it says: no such library"},
+	} {
+		stanza := map[string]string{"plugin_path": test.path}
+		if test.sum != "" {
+			stanza["plugin_sha256"] = test.sum
+		}
+		_, err := Open(stanza, nil)
+		require.ErrorIs(t, err, backend.ErrInvalid)
+		require.ErrorContains(t, err, test.want)
+		require.ErrorContains(t, err, test.path)
+	}
 }
 
 // slow is a backend that answers no reads.
