@@ -32,7 +32,7 @@ func TestPluginDies(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, blind.Put("blind", nil, false))
 
-	old := s.now.(*plugin.Client)
+	old := clientOf(t, s)
 	require.NoError(t, syscall.Kill(old.PID(), syscall.SIGKILL))
 	<-lost
 	<-old.Done()
@@ -43,12 +43,20 @@ func TestPluginDies(t *testing.T) {
 	e, err := s.Get(ctx, "k")
 	require.NoError(t, err)
 	require.Nil(t, e, "another process")
-	require.NotEqual(t, old.PID(), s.now.(*plugin.Client).PID())
+	require.NotEqual(t, old.PID(), clientOf(t, s).PID())
 	_, err = lock.Lock(nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Put(ctx, "k", nil, false))
 	require.NoError(t, blind.Commit(ctx), "it has begun nothing in the plugin that died")
 	require.NoError(t, lock.Unlock())
+}
+
+// clientOf returns the plugin that a store uses.
+func clientOf(t *testing.T, s *Store) *plugin.Client {
+	t.Helper()
+	b, err := s.backend(t.Context(), "", nil)
+	require.NoError(t, err)
+	return b.(*plugin.Client)
 }
 
 // A plugin whose binary has gone is waited for, as long as the caller likes.
@@ -58,7 +66,7 @@ func TestPluginDoesNotStartAgain(t *testing.T) {
 	s, err := Open(map[string]string{"plugin_path": path}, nil)
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
-	client := s.now.(*plugin.Client)
+	client := clientOf(t, s)
 	require.NoError(t, syscall.Kill(client.PID(), syscall.SIGKILL))
 	<-client.Done()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
