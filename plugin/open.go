@@ -139,7 +139,7 @@ func (cfg *Config) check() (path string, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", backend.Errorf(backend.Invalid, "", "there is no plugin at %s: %w", path, err)
+		return "", backend.Errorf(backend.Invalid, "", "there is no plugin at %s; give the path of the binary: %w", path, err)
 	case err != nil:
 		return "", backend.Errorf(backend.Invalid, "", "plugin %s: %w", path, err)
 	case info.IsDir():
@@ -205,7 +205,7 @@ func startError(path, sum, said string, err error) error {
 		if herr != nil {
 			have = "unknown: " + herr.Error()
 		}
-		return backend.Errorf(backend.Invalid, "", "plugin %s is not the one that was asked for: its SHA-256 is %s and should be %s: %w", path, have, strings.ToLower(sum), err)
+		return backend.Errorf(backend.Invalid, "", "plugin %s is not the one that was asked for: its SHA-256 is %s and should be %s; install the right binary, or give the checksum of this one: %w", path, have, strings.ToLower(sum), err)
 	case theirs > ProtocolVersion:
 		return backend.Errorf(backend.Invalid, "", "plugin %s is newer than this host: the oldest plugin protocol that it speaks is version %d, and the host speaks %d; upgrade the host, or use an older plugin: %w", path, theirs, ProtocolVersion, err)
 	case theirs != agreed:

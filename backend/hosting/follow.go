@@ -57,7 +57,7 @@ func (s *Store) next(after uint64) (index uint64, now map[string]uint64) {
 func (s *Store) look(after uint64) (index uint64, now map[string]uint64, err error) {
 	ctx, cancel := s.bounded(s.life)
 	defer cancel()
-	b, err := s.backend(ctx, "")
+	b, err := s.backend(ctx, "", nil)
 	if err != nil {
 		return 0, nil, err
 	}

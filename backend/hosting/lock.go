@@ -106,10 +106,10 @@ func (l *Lock) take(stop <-chan struct{}) (backend.Lock, error) {
 }
 
 func (l *Lock) acquire(ctx context.Context) (backend.Lock, error) {
-	b, err := l.s.backend(ctx, l.key)
-	if err != nil {
-		return nil, err
-	}
+	return onEach(ctx, l.s, l.key, l.acquireOn)
+}
+
+func (l *Lock) acquireOn(ctx context.Context, b backend.Backend) (backend.Lock, error) {
 	locker, ok := b.(backend.Locker)
 	if !ok {
 		return nil, backend.Errorf(backend.Invalid, l.key, "the storage has no locks")
@@ -155,14 +155,12 @@ func (l *Lock) release(held backend.Lock) error {
 
 // Value tells whether anybody holds the lock, and the value of who does.
 func (l *Lock) Value() (held bool, value string, err error) {
-	ctx, cancel := l.s.bounded(context.Background())
-	defer cancel()
-	b, err := l.s.backend(ctx, l.key)
-	if err != nil {
-		return false, "", err
-	}
-	v, held, err := backend.LockValue(ctx, b, l.key)
-	return held, string(v), err
+	_, err = on(context.Background(), l.s, l.key, func(ctx context.Context, b backend.Backend) (v []byte, err error) {
+		v, held, err = backend.LockValue(ctx, b, l.key)
+		value = string(v)
+		return v, err
+	})
+	return held, value, err
 }
 
 // IsActivelyHeld asks the storage whether this lock is held, whatever the channel says.
@@ -190,11 +188,12 @@ func (s *Store) Register(l *Lock) error {
 	return nil
 }
 
-// carry makes f what writes carry. What the host has registered goes before.
+// carry makes f what writes carry. What the host has registered goes before, unless f
+// is a newer token of the same lock.
 func (s *Store) carry(f backend.Fence, register bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if register || !s.registered {
-		s.fence, s.registered = f, register
+	if register || !s.registered || f.Key == s.fence.Key {
+		s.fence, s.registered = f, register || s.registered
 	}
 }

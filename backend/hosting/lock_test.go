@@ -79,7 +79,7 @@ func TestLockDelay(t *testing.T) {
 	require.Zero(t, s.stanza.lockDelay)
 	_, err = s.NewLock("k", "").Lock(nil)
 	require.ErrorContains(t, err, "no locks")
-	_, err = s.Begin(t.Context(), true)
+	_, err = s.Begin(true).Get(t.Context(), "k")
 	require.ErrorContains(t, err, "no transactions")
 	require.NoError(t, s.Close())
 }
@@ -103,6 +103,25 @@ func TestRegisteredLockCounts(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, s.Put(t.Context(), "k", nil, false), backend.ErrFenced)
 	require.NoError(t, s.Put(t.Context(), "k", nil, true))
+}
+
+// A server that lost the lock and has it again writes with the newer token, also before
+// it registers that.
+func TestRegisteredLockIsTakenAgain(t *testing.T) {
+	shared := newMemory()
+	s, other := over(t, shared), over(t, shared)
+	lock, theirs := s.NewLock("active", "s"), other.NewLock("active", "other")
+	for range 2 {
+		_, err := lock.Lock(nil)
+		require.NoError(t, err)
+		require.NoError(t, s.Put(t.Context(), "k", nil, false))
+		require.NoError(t, s.Register(lock))
+		require.NoError(t, lock.Unlock())
+		_, err = theirs.Lock(nil)
+		require.NoError(t, err)
+		require.ErrorIs(t, s.Put(t.Context(), "k", nil, false), backend.ErrFenced)
+		require.NoError(t, theirs.Unlock())
+	}
 }
 
 // An end of the store ends who waits for a lock.

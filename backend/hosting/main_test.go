@@ -11,11 +11,14 @@ import (
 	"github.com/chord-plugin/chord-plugin/internal/testbinary"
 )
 
-// memoryPlugin is the binary of a plugin with the memory backend.
-var memoryPlugin string
+// memoryPlugin and ringPlugin are binaries: a plugin with the memory backend, and
+// chord-plugin itself.
+var memoryPlugin, ringPlugin string
 
 func TestMain(m *testing.M) {
-	testbinary.Main(m, "../..", func(dir string) { memoryPlugin = filepath.Join(dir, "testplugin") }, "./plugin/internal/testplugin")
+	testbinary.Main(m, "../..", func(dir string) {
+		memoryPlugin, ringPlugin = filepath.Join(dir, "testplugin"), filepath.Join(dir, "chord-plugin")
+	}, "./plugin/internal/testplugin", "./cmd/chord-plugin")
 }
 
 // over returns a store over a backend, until the test ends.

@@ -29,6 +29,8 @@ type Store struct {
 	log    hclog.Logger
 	can    backend.Capability
 	limits backend.Limits
+	// restarts tells that a plugin is started again when it dies.
+	restarts bool
 	// life ends with Close.
 	life context.Context
 	end  context.CancelFunc
@@ -74,6 +76,7 @@ func Open(config map[string]string, logger hclog.Logger) (*Store, error) {
 		return nil, err
 	}
 	s := newStore(st, client, logger)
+	s.restarts = true
 	s.running.Go(func() { s.keep(client) })
 	return s, nil
 }
@@ -115,9 +118,12 @@ func (st *stanza) start(ctx context.Context) (*plugin.Client, error) {
 	return plugin.Open(ctx, st.plugin)
 }
 
-// keep starts the plugin again whenever it dies.
+// keep starts the plugin again whenever it dies. One that does not run for long is
+// started less and less often.
 func (s *Store) keep(c *plugin.Client) {
+	pause := time.Duration(0)
 	for {
+		began := time.Now()
 		select {
 		case <-c.Done():
 		case <-s.life.Done():
@@ -127,7 +133,10 @@ func (s *Store) keep(c *plugin.Client) {
 			return // Close has ended it
 		}
 		s.log.Error("the storage plugin has died and is started again; its locks are lost", "pid", c.PID())
-		if c = s.restart(); c == nil {
+		if time.Since(began) > lastPause {
+			pause = 0
+		}
+		if c, pause = s.restart(pause); c == nil {
 			return
 		}
 		if !s.replace(c) {
@@ -138,24 +147,25 @@ func (s *Store) keep(c *plugin.Client) {
 	}
 }
 
-// restart starts the plugin, as often as it takes. It returns nil when the store is
-// closed.
-func (s *Store) restart() *plugin.Client {
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		c, err := s.stanza.start(s.life)
-		if err == nil {
-			return c
-		}
-		if s.life.Err() != nil {
-			return nil
-		}
-		s.log.Error("the storage plugin does not start", "error", err, "next_attempt_in", pause)
+// restart starts the plugin after a pause, as often as it takes, and returns the pause
+// before the next time. It returns no plugin when the store is closed.
+func (s *Store) restart(pause time.Duration) (*plugin.Client, time.Duration) {
+	for {
 		again := time.NewTimer(pause)
 		select {
 		case <-again.C:
 		case <-s.life.Done():
 		}
 		again.Stop()
+		pause = min(max(2*pause, firstPause), lastPause)
+		c, err := s.stanza.start(s.life)
+		if err == nil {
+			return c, pause
+		}
+		if s.life.Err() != nil {
+			return nil, 0
+		}
+		s.log.Error("the storage plugin does not start", "error", err, "next_attempt_in", pause)
 	}
 }
 
@@ -176,8 +186,35 @@ func (s *Store) replace(b *plugin.Client) bool {
 	return true
 }
 
-// backend returns what to use. It waits while a plugin is started again.
-func (s *Store) backend(ctx context.Context, key string) (backend.Backend, error) {
+// on calls f with what to use, which has an end then. A plugin that dies before it has
+// answered a read, or was told of a write, says that it is closed: then f is called
+// with the next one.
+func on[T any](ctx context.Context, s *Store, key string, f func(context.Context, backend.Backend) (T, error)) (T, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	return onEach(ctx, s, key, f)
+}
+
+// onEach is on for calls that may take for ever.
+func onEach[T any](ctx context.Context, s *Store, key string, f func(context.Context, backend.Backend) (T, error)) (T, error) {
+	var dead backend.Backend
+	for {
+		b, err := s.backend(ctx, key, dead)
+		if err != nil {
+			var none T
+			return none, err
+		}
+		v, err := f(ctx, b)
+		if !s.restarts || backend.CodeOf(err) != backend.Closed {
+			return v, err
+		}
+		dead = b
+	}
+}
+
+// backend returns what to use and is not dead, which may be nil. It waits while a
+// plugin is started again.
+func (s *Store) backend(ctx context.Context, key string, dead backend.Backend) (backend.Backend, error) {
 	for {
 		s.mu.Lock()
 		b, changed := s.now, s.changed
@@ -185,7 +222,7 @@ func (s *Store) backend(ctx context.Context, key string) (backend.Backend, error
 		switch {
 		case s.life.Err() != nil:
 			return nil, backend.Errorf(backend.Closed, key, "the storage was closed; open it again")
-		case b != nil:
+		case b != nil && b != dead:
 			return b, nil
 		}
 		select {
@@ -214,7 +251,8 @@ func (s *Store) HAEnabled() bool { return s.stanza.haEnabled }
 // StandbyReads is the key standby_reads.
 func (s *Store) StandbyReads() bool { return s.stanza.standbyReads }
 
-// Close closes the backend and ends the plugin's process. Closing twice is no error.
+// Close closes the backend and ends the plugin's process. Closing twice is no error, nor
+// is it one that the plugin has died.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.end()
@@ -223,7 +261,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	var err error
 	if b != nil {
-		err = b.Close()
+		if err = b.Close(); s.restarts && backend.CodeOf(err) == backend.Closed {
+			err = nil
+		}
 	}
 	s.running.Wait()
 	return err

@@ -3,6 +3,7 @@ package hosting
 import (
 	"context"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,25 +27,36 @@ func TestPluginDies(t *testing.T) {
 	lock := s.NewLock("lock", "me")
 	lost, err := lock.Lock(nil)
 	require.NoError(t, err)
-	tx, err := s.Begin(ctx, false)
+	tx, blind := s.Begin(false), s.Begin(false)
+	_, err = tx.Get(ctx, "k")
 	require.NoError(t, err)
+	require.NoError(t, blind.Put("blind", nil, false))
 
-	old := s.now.(*plugin.Client)
+	old := clientOf(t, s)
 	require.NoError(t, syscall.Kill(old.PID(), syscall.SIGKILL))
 	<-lost
 	<-old.Done()
 	_, err = tx.Get(ctx, "k")
-	require.ErrorIs(t, err, backend.ErrClosed)
-	var e *backend.Entry
-	for e, err = s.Get(ctx, "k"); backend.CodeOf(err) == backend.Closed; e, err = s.Get(ctx, "k") { // until it is noticed
-	}
+	require.ErrorIs(t, err, backend.ErrTxnConflict)
+	require.ErrorContains(t, err, "begin it anew")
+	require.NoError(t, tx.Rollback(ctx))
+	e, err := s.Get(ctx, "k")
 	require.NoError(t, err)
 	require.Nil(t, e, "another process")
-	require.NotEqual(t, old.PID(), s.now.(*plugin.Client).PID())
+	require.NotEqual(t, old.PID(), clientOf(t, s).PID())
 	_, err = lock.Lock(nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Put(ctx, "k", nil, false))
+	require.NoError(t, blind.Commit(ctx), "it has begun nothing in the plugin that died")
 	require.NoError(t, lock.Unlock())
+}
+
+// clientOf returns the plugin that a store uses.
+func clientOf(t *testing.T, s *Store) *plugin.Client {
+	t.Helper()
+	b, err := s.backend(t.Context(), "", nil)
+	require.NoError(t, err)
+	return b.(*plugin.Client)
 }
 
 // A plugin whose binary has gone is waited for, as long as the caller likes.
@@ -54,13 +66,12 @@ func TestPluginDoesNotStartAgain(t *testing.T) {
 	s, err := Open(map[string]string{"plugin_path": path}, nil)
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
-	client := s.now.(*plugin.Client)
+	client := clientOf(t, s)
 	require.NoError(t, syscall.Kill(client.PID(), syscall.SIGKILL))
 	<-client.Done()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	for err = s.Put(ctx, "k", nil, false); backend.CodeOf(err) == backend.Closed; err = s.Put(ctx, "k", nil, false) {
-	}
+	err = s.Put(ctx, "k", nil, false)
 	require.ErrorIs(t, err, backend.ErrNotReady, "nothing happened")
 	require.ErrorContains(t, err, "the storage plugin has died")
 	require.NoError(t, s.Close())
@@ -69,6 +80,51 @@ func TestPluginDoesNotStartAgain(t *testing.T) {
 	require.ErrorIs(t, s.Delete(t.Context(), "k", false), backend.ErrClosed)
 	_, err = s.List(t.Context(), "", "", 0)
 	require.ErrorIs(t, err, backend.ErrClosed)
+}
+
+// A plugin that never runs for long is not started over and over without a pause.
+func TestPluginKeepsDying(t *testing.T) {
+	s, err := Open(map[string]string{"plugin_path": memoryPlugin}, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	var took []time.Duration
+	var dead backend.Backend
+	for range 3 {
+		begun := time.Now()
+		b, err := s.backend(t.Context(), "", dead)
+		require.NoError(t, err)
+		took = append(took, time.Since(begun))
+		require.NoError(t, syscall.Kill(b.(*plugin.Client).PID(), syscall.SIGKILL))
+		dead = b
+	}
+	require.Less(t, took[1], took[2])
+	require.GreaterOrEqual(t, took[2], firstPause)
+}
+
+// A plugin that can not be opened is an error that says what to do.
+func TestOpenErrorsSayWhatToDo(t *testing.T) {
+	script := func(mode os.FileMode, line string) string {
+		path := t.TempDir() + "/plugin"
+		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+line+"\n"), mode))
+		return path
+	}
+	for _, test := range []struct{ path, sum, want string }{
+		{"/does/not/exist", "", "give the path of the binary"},
+		{t.TempDir(), "", "give the path of the binary in it"},
+		{script(0o600, "exit 0"), "", "use chmod +x"},
+		{memoryPlugin, strings.Repeat("0f", 32), "install the right binary, or give the checksum of this one"},
+		{script(0o700, "echo '1|2|unix|/nowhere|grpc'; exec cat"), "", "upgrade the host, or use an older plugin"},
+		{script(0o700, "echo no such library >&2; exit 1"), "", "it says: no such library"},
+	} {
+		stanza := map[string]string{"plugin_path": test.path}
+		if test.sum != "" {
+			stanza["plugin_sha256"] = test.sum
+		}
+		_, err := Open(stanza, nil)
+		require.ErrorIs(t, err, backend.ErrInvalid)
+		require.ErrorContains(t, err, test.want)
+		require.ErrorContains(t, err, test.path)
+	}
 }
 
 // slow is a backend that answers no reads.

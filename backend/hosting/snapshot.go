@@ -80,12 +80,9 @@ func (s *Store) answer(q backend.ListQuery, a, before *answer) {
 	s.asking[q] = a
 	s.mu.Unlock()
 
-	ctx, cancel := s.bounded(s.life)
-	defer cancel()
-	var b backend.Backend
-	if b, a.err = s.backend(ctx, q.Prefix); a.err == nil {
-		a.result, a.err = b.List(ctx, q)
-	}
+	a.result, a.err = on(s.life, s, q.Prefix, func(ctx context.Context, b backend.Backend) (*backend.ListResult, error) {
+		return b.List(ctx, q)
+	})
 	s.mu.Lock()
 	if s.asking[q] == a {
 		delete(s.asking, q)

@@ -1,6 +1,8 @@
 package hosting
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +55,9 @@ var keys = []Key{
 	}},
 	{"plugin_sha256", "", "the checksum that the binary must have, in hex; without it any binary is started", func(s *stanza, v string) error {
 		s.plugin.SHA256 = v
+		if sum, err := hex.DecodeString(v); err != nil || len(sum) != sha256.Size {
+			return fmt.Errorf("allowed are %d hexadecimal digits, as sha256sum prints them", 2*sha256.Size)
+		}
 		return nil
 	}},
 	{"plugin_start_timeout", plugin.DefaultStartTimeout.String(), "how long the plugin may take until it answers, 1s to 10m", duration(time.Second, 10*time.Minute, func(s *stanza) *time.Duration { return &s.plugin.StartTimeout })},

@@ -2,6 +2,7 @@ package hosting
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,11 +28,11 @@ func TestDefaults(t *testing.T) {
 
 func TestEveryKeyIsRead(t *testing.T) {
 	s, err := parse(map[string]string{
-		"mode": "plugin", "plugin_path": "p", "plugin_sha256": "00ff", "plugin_start_timeout": "5s", "timeout": "2s", "ha_enabled": "0",
+		"mode": "plugin", "plugin_path": "p", "plugin_sha256": strings.Repeat("0f", 32), "plugin_start_timeout": "5s", "timeout": "2s", "ha_enabled": "0",
 		"session_ttl": "1m", "lock_delay": "3s", "standby_reads": "true", "name": "n", "seeds": `["127.0.0.1:1","127.0.0.1:2"]`,
 	})
 	require.NoError(t, err)
-	require.Equal(t, "00ff", s.plugin.SHA256)
+	require.Equal(t, strings.Repeat("0f", 32), s.plugin.SHA256)
 	require.Equal(t, 5*time.Second, s.plugin.StartTimeout)
 	require.Equal(t, 2*time.Second, s.timeout)
 	require.False(t, s.haEnabled)
@@ -53,6 +54,7 @@ func TestStanzaErrors(t *testing.T) {
 		{"session_ttl", "9s", `session_ttl: it is "9s"; allowed is 10s to 24h0m0s`},
 		{"lock_delay", "61s", `lock_delay: it is "61s"; allowed is 0s to 1m0s`},
 		{"lock_delay", "-1s", `lock_delay: it is "-1s"`},
+		{"plugin_sha256", "abc", `plugin_sha256: it is "abc"; allowed are 64 hexadecimal digits`},
 		{"standby_reads", "", `standby_reads: it is ""; allowed are true and false`},
 		{"datadir", "x", `datadir: there is no such key; did you mean "data_dir"?`},
 		{"plugin-path", "x", `plugin-path: there is no such key; did you mean "plugin_path"?`},

@@ -32,37 +32,28 @@ func (s *Store) hostError(key string, err error) error {
 
 // Get returns the entry of key, or nil.
 func (s *Store) Get(ctx context.Context, key string) (*backend.Entry, error) {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	b, err := s.backend(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	return b.Get(ctx, key, backend.GetOptions{})
+	return on(ctx, s, key, func(ctx context.Context, b backend.Backend) (*backend.Entry, error) {
+		return b.Get(ctx, key, backend.GetOptions{})
+	})
 }
 
 // Put stores value at key. Unless unfenced it fails with backend.Fenced when somebody
 // else has taken the lock since that this host has, or has registered.
 func (s *Store) Put(ctx context.Context, key string, value []byte, unfenced bool) error {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	b, err := s.backend(ctx, key)
-	if err != nil {
-		return err
-	}
-	_, err = b.Put(ctx, key, value, backend.PutOptions{Fence: s.fenceOf(unfenced)})
+	fence := s.fenceOf(unfenced)
+	_, err := on(ctx, s, key, func(ctx context.Context, b backend.Backend) (uint64, error) {
+		return b.Put(ctx, key, value, backend.PutOptions{Fence: fence})
+	})
 	return s.hostError(key, err)
 }
 
 // Delete removes key. It is no error if there is none. Fences are as in Put.
 func (s *Store) Delete(ctx context.Context, key string, unfenced bool) error {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	b, err := s.backend(ctx, key)
-	if err != nil {
-		return err
-	}
-	return s.hostError(key, b.Delete(ctx, key, backend.DeleteOptions{Fence: s.fenceOf(unfenced)}))
+	fence := s.fenceOf(unfenced)
+	_, err := on(ctx, s, key, func(ctx context.Context, b backend.Backend) (struct{}, error) {
+		return struct{}{}, b.Delete(ctx, key, backend.DeleteOptions{Fence: fence})
+	})
+	return s.hostError(key, err)
 }
 
 // List returns what lies directly under prefix, without it: keys, and folders, which
@@ -97,17 +88,13 @@ func Names(r *backend.ListResult, prefix string) []string {
 // HostAddr returns the host name or address at which others reach the node, from which
 // a host makes the address to redirect clients to.
 func (s *Store) HostAddr() (string, error) {
-	ctx, cancel := s.bounded(context.Background())
-	defer cancel()
-	b, err := s.backend(ctx, "")
-	if err != nil {
-		return "", err
-	}
-	admin, ok := b.(backend.Admin)
-	if !ok {
-		return "", errors.New("the storage does not say where it is; set the host's own address (api_addr)")
-	}
-	status, err := admin.Status(ctx)
+	status, err := on(context.Background(), s, "", func(ctx context.Context, b backend.Backend) (*backend.Status, error) {
+		admin, ok := b.(backend.Admin)
+		if !ok {
+			return nil, errors.New("the storage does not say where it is; set the host's own address (api_addr)")
+		}
+		return admin.Status(ctx)
+	})
 	if err != nil {
 		return "", err
 	}

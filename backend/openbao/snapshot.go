@@ -194,10 +194,7 @@ func (t *readOnly) Commit(ctx context.Context) error {
 	if err != nil || t.reads() <= 1 {
 		return err
 	}
-	tx, err := t.s.Begin(ctx, true)
-	if err != nil {
-		return err
-	}
+	tx := t.s.Begin(true)
 	if err := t.compare(ctx, tx); err != nil {
 		_ = tx.Rollback(ctx) // the first error counts
 		return txError(err)

@@ -44,7 +44,7 @@ func TestListPrefix(t *testing.T) {
 	each(t, func(t *testing.T, b physical.Backend) { physical.ExerciseBackend_ListPrefix(t, b) })
 }
 
-func TestTransactionalBackend(t *testing.T) {
+func TestLongSuiteOfTransactions(t *testing.T) {
 	each(t, func(t *testing.T, b physical.Backend) {
 		physical.ExerciseTransactionalBackend(t, b.(physical.TransactionalBackend))
 	})

@@ -20,11 +20,7 @@ var (
 type transactions struct{ s *hosting.Store }
 
 func (b transactions) BeginTx(ctx context.Context) (physical.Transaction, error) {
-	tx, err := b.s.Begin(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	return &transaction{tx}, nil
+	return &transaction{b.s.Begin(false)}, ctx.Err()
 }
 
 func (b transactions) BeginReadOnlyTx(ctx context.Context) (physical.Transaction, error) {
@@ -50,7 +46,7 @@ func txError(err error) error {
 type transaction struct{ tx *hosting.Tx }
 
 func (t *transaction) Put(ctx context.Context, e *physical.Entry) error {
-	return txError(t.tx.Put(ctx, e.Key, e.Value, physical.IsUnfencedWrite(ctx)))
+	return txError(t.tx.Put(e.Key, e.Value, physical.IsUnfencedWrite(ctx)))
 }
 
 func (t *transaction) Get(ctx context.Context, key string) (*physical.Entry, error) {
@@ -59,7 +55,7 @@ func (t *transaction) Get(ctx context.Context, key string) (*physical.Entry, err
 }
 
 func (t *transaction) Delete(ctx context.Context, key string) error {
-	return txError(t.tx.Delete(ctx, key, physical.IsUnfencedWrite(ctx)))
+	return txError(t.tx.Delete(key, physical.IsUnfencedWrite(ctx)))
 }
 
 func (t *transaction) List(ctx context.Context, prefix string) ([]string, error) {

@@ -1,6 +1,10 @@
 package txn
 
-import "github.com/chord-plugin/chord-plugin/chord/register"
+import (
+	"errors"
+
+	"github.com/chord-plugin/chord-plugin/chord/register"
+)
 
 // settle finds out whether the intent of by may be taken away, for a writer me. A
 // pending transaction is left alone, and false returned, unless me is the older
@@ -17,7 +21,11 @@ func (c *Coordinator) settle(r Registers, by, me ID, urgent bool) (register.Ende
 		if !wins && known < c.cfg.Timeout {
 			return register.Ended{}, false, nil
 		}
-		if st, err = abort(r, by, me); err != nil {
+		st, err = abort(r, by, me)
+		switch {
+		case errors.Is(err, ErrUnknown):
+			return register.Ended{}, false, nil // others ended it, too, or forgot it; look again
+		case err != nil:
 			return register.Ended{}, false, err
 		}
 	}
@@ -42,8 +50,9 @@ func (c *Coordinator) await(r Registers, by, me ID) error {
 			return nil
 		}
 		if known := c.known(by, r.Now()); known >= c.cfg.Timeout || known >= c.cfg.Moment && me.Older(by) {
-			_, err := abort(r, by, me)
-			return err
+			if _, err := abort(r, by, me); !errors.Is(err, ErrUnknown) {
+				return err
+			}
 		}
 		if err := r.Sleep(pause); err != nil {
 			return err
