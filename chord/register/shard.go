@@ -37,8 +37,8 @@ type Shard struct {
 	fences   Fences
 	pending  map[string]pendingCell
 	unsynced []pendingKey // the writes of pending, and those that others have replaced there, in order
-	seq      uint64 // last write handed out
-	synced   uint64 // last write durable
+	seq      uint64       // last write handed out
+	synced   uint64       // last write durable
 	held     []heldMessage
 	answers  []heldResult
 	early    []earlyMessage // of an epoch that is not here yet
