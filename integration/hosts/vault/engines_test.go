@@ -1,0 +1,4 @@
+package vault
+
+func engines(s *stage) {}
+func remains(s *stage) {}

@@ -1,0 +1,143 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/integration/hosts/vault/fleet"
+)
+
+const (
+	// frozenFor is how long the server is frozen with its plugin, and aloneFor without.
+	frozenFor = time.Minute
+	aloneFor  = 25 * time.Second
+	// queued is how many requests of each kind wait at the frozen server.
+	queued = 20
+	// witness is a secret that the frozen server knows, and the next one changes.
+	witness = fleet.KV + "/data/witness"
+)
+
+func freezeBoth(s *stage) { freeze(s, "frozen", true, frozenFor) }
+
+func freezeAlone(s *stage) { freeze(s, "alone", false, aloneFor) }
+
+// freeze: while a server is frozen another takes over, and what waited at the frozen one
+// is done by nobody when it wakes.
+func freeze(s *stage, name string, withPlugin bool, for_ time.Duration) {
+	s.under(name, func(l *fleet.Load) {
+		old := s.active()
+		s.ok(old, http.MethodPost, witness, map[string]any{"data": map[string]any{"n": 1}})
+		s.ok(old, http.MethodGet, witness, nil)
+		said := old.LogSize()
+		saidBy := map[*fleet.Server]int64{}
+		for _, other := range s.Others(old) {
+			saidBy[other] = other.LogSize()
+		}
+
+		begun := time.Now()
+		s.must(old.Freeze(withPlugin))
+		defer func() { s.must(old.Thaw()) }()
+		next := s.active(old)
+		after := time.Since(begun)
+		s.Logf("%s is active %.1f s after SIGSTOP of %s", next.Name, after.Seconds(), old.Name)
+		require.Less(s, after, takeover)
+		s.ok(next, http.MethodPost, witness, map[string]any{"data": map[string]any{"n": 2}})
+		s.must(l.WaitAcknowledged(s.ctx, some))
+
+		waiting := s.queue(old, name)
+		rest := time.NewTimer(time.Until(begun.Add(for_)))
+		defer rest.Stop()
+		<-rest.C
+		s.must(old.Thaw())
+		s.judge(waiting(), name)
+
+		line, err := old.WaitSaid(s.ctx, said, "leadership lost, stopping active operation")
+		s.must(err)
+		s.Log(line)
+		s.must(old.WaitHealth(s.ctx, http.StatusTooManyRequests))
+		require.Equal(s, next, s.active(), "the one that woke stands by")
+		require.Equal(s, 2.0, s.ok(next, http.MethodGet, witness, nil).Get("data", "data", "n"))
+		for i := range queued {
+			require.Equal(s, http.StatusNotFound, s.status(next, s.Root, http.MethodGet, secretOf(name, i), nil), "what waited has come true")
+		}
+
+		// The server that woke was refused, and those that refused it say whom.
+		fenced := old.Said(said, "lock has changed ownership before attempting write")
+		require.NotEmpty(s, fenced)
+		s.Logf("%s was refused %d times, such as: %s", old.Name, len(fenced), fenced[0])
+		var refused []string
+		for other, before := range saidBy {
+			refused = append(refused, other.Said(before, "refused the write of a former holder of a lock")...)
+		}
+		require.NotEmpty(s, refused)
+		s.Log(refused[0])
+	})
+}
+
+func secretOf(name string, i int) string {
+	return fmt.Sprintf("%s/data/queued-%s-%d", fleet.KV, name, i)
+}
+
+// answers are those to what waited at the frozen server.
+type answers struct {
+	writes, reads []*fleet.Answer
+	errs          []error
+}
+
+// queue sends requests to a server that is frozen: writes of new secrets and of the
+// witness, and reads of the witness, none of them to be forwarded. The function that
+// it returns waits for the answers.
+func (s *stage) queue(frozen *fleet.Server, name string) func() *answers {
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	var all answers
+	ctx, cancel := context.WithCancel(s.ctx)
+	send := func(to *[]*fleet.Answer, method, path string, body any) {
+		asking.Go(func() {
+			a, err := frozen.AskAlone(ctx, s.Root, method, path, body)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				all.errs = append(all.errs, err)
+				return
+			}
+			*to = append(*to, a)
+		})
+	}
+	for i := range queued {
+		body := map[string]any{"data": map[string]any{"n": 1000 + i}}
+		send(&all.writes, http.MethodPost, secretOf(name, i), body)
+		send(&all.writes, http.MethodPost, witness, body)
+		send(&all.reads, http.MethodGet, witness, nil)
+	}
+	s.Cleanup(func() {
+		cancel()
+		asking.Wait()
+	})
+	return func() *answers {
+		asking.Wait()
+		return &all
+	}
+}
+
+// judge requires that no write was acknowledged.
+func (s *stage) judge(a *answers, name string) {
+	statuses, stale := map[string]int{}, 0
+	for _, w := range a.writes {
+		statuses[fmt.Sprint("write ", w.Status)]++
+		require.False(s, w.OK(), "a write that waited at the frozen server is acknowledged: %s", w.Text)
+	}
+	for _, r := range a.reads {
+		statuses[fmt.Sprint("read ", r.Status)]++
+		if r.OK() && r.Number("data", "data", "n") != 2 {
+			stale++
+		}
+	}
+	s.Logf("%s: of what waited: %v, no answer %d, reads that were stale %d", name, statuses, len(a.errs), stale)
+	require.NotEmpty(s, a.writes, "nothing waited")
+}
