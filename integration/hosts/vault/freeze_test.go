@@ -16,6 +16,9 @@ const (
 	// frozenFor is how long the server is frozen with its plugin, and aloneFor without.
 	frozenFor = time.Minute
 	aloneFor  = 25 * time.Second
+	// few is how many writes must be acknowledged while it is: every third request of
+	// the load waits at the frozen server.
+	few = 20
 	// queued is how many requests of each kind wait at the frozen server.
 	queued = 20
 	// witness is a secret that the frozen server knows, and the next one changes.
@@ -47,7 +50,7 @@ func freeze(s *stage, name string, withPlugin bool, for_ time.Duration) {
 		s.Logf("%s is active %.1f s after SIGSTOP of %s", next.Name, after.Seconds(), old.Name)
 		require.Less(s, after, takeover)
 		s.ok(next, http.MethodPost, witness, map[string]any{"data": map[string]any{"n": 2}})
-		s.must(l.WaitAcknowledged(s.ctx, some))
+		s.must(l.WaitAcknowledged(s.ctx, few))
 
 		waiting := s.queue(old, name)
 		rest := time.NewTimer(time.Until(begun.Add(for_)))

@@ -57,7 +57,8 @@ func run(m *testing.M) (code int, err error) {
 type stage struct {
 	*testing.T
 	*fleet.Fleet
-	ctx context.Context
+	ctx  context.Context
+	turn int // of the server to ask
 }
 
 func (s *stage) must(err error) {

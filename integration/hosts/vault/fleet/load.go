@@ -13,7 +13,7 @@ import (
 const (
 	// loadTimeout is how long the load waits for an answer; after that the outcome is
 	// unknown.
-	loadTimeout = 3 * time.Second
+	loadTimeout = time.Second
 	// loadPause is how long a writer rests between two rounds.
 	loadPause = 20 * time.Millisecond
 	// maxSaid is how many violations a report words; it counts all.

@@ -14,9 +14,7 @@ import (
 	_ "unsafe" // for go:linkname
 
 	"github.com/hashicorp/vault/command"
-	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/physical"
-	"github.com/hashicorp/vault/vault"
 
 	chordvault "github.com/chord-plugin/chord-plugin/backend/vault"
 )
@@ -24,15 +22,8 @@ import (
 //go:linkname physicalBackends github.com/hashicorp/vault/command.physicalBackends
 var physicalBackends map[string]physical.Factory
 
-// entPaths are the paths of Vault's other edition, which answer that they are not
-// there. The SDK 0.9.2, unlike the one in Vault's sources, panics on them with "defines
-// a CreateOperation but no ExistenceCheck".
-//
-//go:linkname entPaths github.com/hashicorp/vault/vault.entPaths
-var entPaths func(*vault.SystemBackend) []*framework.Path
-
 func main() {
 	physicalBackends["chord"] = chordvault.Factory
-	entPaths = func(*vault.SystemBackend) []*framework.Path { return nil }
+	fitSDK()
 	os.Exit(command.Run(os.Args[1:]))
 }
