@@ -38,8 +38,8 @@ func freeze(s *stage, name string, withPlugin bool, for_ time.Duration) {
 		s.ok(old, http.MethodGet, witness, nil)
 		said := old.LogSize()
 		saidBy := map[*fleet.Server]int64{}
-		for _, other := range s.Others(old) {
-			saidBy[other] = other.LogSize()
+		for _, server := range s.Servers {
+			saidBy[server] = server.LogSize()
 		}
 
 		begun := time.Now()
@@ -69,13 +69,13 @@ func freeze(s *stage, name string, withPlugin bool, for_ time.Duration) {
 			require.Equal(s, http.StatusNotFound, s.status(next, s.Root, http.MethodGet, secretOf(name, i), nil), "what waited has come true")
 		}
 
-		// The server that woke was refused, and those that refused it say whom.
+		// The server that woke was refused, and the members that refused it say so.
 		fenced := old.Said(said, "lock has changed ownership before attempting write")
 		require.NotEmpty(s, fenced)
 		s.Logf("%s was refused %d times, such as: %s", old.Name, len(fenced), fenced[0])
 		var refused []string
-		for other, before := range saidBy {
-			refused = append(refused, other.Said(before, "refused the write of a former holder of a lock")...)
+		for server, before := range saidBy {
+			refused = append(refused, server.Said(before, "refused the write of a former holder of a lock")...)
 		}
 		require.NotEmpty(s, refused)
 		s.Log(refused[0])

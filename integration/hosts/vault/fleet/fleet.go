@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +21,8 @@ const (
 	// shares are the parts of the key that unseals the servers, and threshold how many
 	// of them are needed.
 	shares, threshold = 5, 3
+	// portsEach is how many ports a server has.
+	portsEach = 5
 )
 
 // Config says what servers to run.
@@ -31,8 +35,9 @@ type Config struct {
 	Dir string
 	// Servers is how many there are, 1 to 9.
 	Servers int
-	// Settings are further lines of the configuration of every server. Default: none.
-	Settings string
+	// Storage is the storage stanza of every server. Default: chord, the servers'
+	// plugins being the members of one ring.
+	Storage string
 	// Patience is how long a server may take to come to a state that is waited for.
 	// Default: DefaultPatience.
 	Patience time.Duration
@@ -62,15 +67,15 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	f := &Fleet{cfg: cfg}
 	f.close = sync.OnceValue(f.closeAll)
-	addrs, err := freeAddrs(4 * cfg.Servers)
+	addrs, err := freeAddrs(portsEach * cfg.Servers)
 	if err != nil {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
 	for i := range cfg.Servers {
-		name := fmt.Sprintf("vault-%d", i+1)
+		name, at := fmt.Sprintf("vault-%d", i+1), addrs[portsEach*i:]
 		f.Servers = append(f.Servers, &Server{
-			Name: name, Addr: addrs[4*i], LogFile: filepath.Join(cfg.Dir, name+".log"), fleet: f,
-			clusterAddr: addrs[4*i+1], gossipAddr: addrs[4*i+2], meshAddr: addrs[4*i+3], config: filepath.Join(cfg.Dir, name+".hcl"),
+			Name: name, Addr: at[0], RingAddr: at[1], LogFile: filepath.Join(cfg.Dir, name+".log"), fleet: f,
+			clusterAddr: at[2], gossipAddr: at[3], meshAddr: at[4], config: filepath.Join(cfg.Dir, name+".hcl"),
 		})
 	}
 	for _, s := range f.Servers {
@@ -79,6 +84,15 @@ func New(cfg Config) (*Fleet, error) {
 		}
 	}
 	return f, nil
+}
+
+// Seeds are the addresses at which others meet the ring, as a list in a configuration.
+func (f *Fleet) Seeds() string {
+	var seeds []string
+	for _, s := range f.Servers {
+		seeds = append(seeds, strconv.Quote(s.gossipAddr))
+	}
+	return "[" + strings.Join(seeds, ", ") + "]"
 }
 
 // env is the environment of the servers: none of this process's settings of Vault,

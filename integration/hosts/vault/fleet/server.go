@@ -25,6 +25,8 @@ type Server struct {
 	Name string
 	// Addr is where its API is, host and port.
 	Addr string
+	// RingAddr is where the HTTP API of its member of the ring is.
+	RingAddr string
 	// LogFile has everything that the server and its plugin say.
 	LogFile string
 
@@ -54,19 +56,20 @@ func (s *Server) Start() error {
 
 // writeConfig writes the server's configuration, as an operator would.
 func (s *Server) writeConfig() error {
-	var seeds []string
-	for _, other := range s.fleet.Servers {
-		seeds = append(seeds, fmt.Sprintf("%q", other.gossipAddr))
-	}
-	text := fmt.Sprintf(`storage "chord" {
+	storage := s.fleet.cfg.Storage
+	if storage == "" {
+		storage = fmt.Sprintf(`storage "chord" {
   plugin_path = %q
   name        = %q
   data_dir    = %q
   gossip_addr = %q
   mesh_addr   = %q
-  seeds       = [%s]
+  http_addr   = %q
+  seeds       = %s
   expect      = %d
-}
+}`, s.fleet.cfg.Plugin, s.Name, filepath.Join(s.fleet.cfg.Dir, s.Name), s.gossipAddr, s.meshAddr, s.RingAddr, s.fleet.Seeds(), len(s.fleet.Servers))
+	}
+	text := fmt.Sprintf(`%s
 listener "tcp" {
   address         = %q
   cluster_address = %q
@@ -75,8 +78,7 @@ listener "tcp" {
 api_addr      = "http://%s"
 cluster_addr  = "https://%s"
 disable_mlock = true
-%s`, s.fleet.cfg.Plugin, s.Name, filepath.Join(s.fleet.cfg.Dir, s.Name), s.gossipAddr, s.meshAddr, strings.Join(seeds, ", "), len(seeds),
-		s.Addr, s.clusterAddr, s.Addr, s.clusterAddr, s.fleet.cfg.Settings)
+`, storage, s.Addr, s.clusterAddr, s.Addr, s.clusterAddr)
 	return os.WriteFile(s.config, []byte(text), 0o600)
 }
 
@@ -115,7 +117,7 @@ func (s *Server) KillPlugin() (plugin int, err error) {
 // Stop ends the server with SIGTERM, after which it must end by itself with status 0,
 // and its plugin with it.
 func (s *Server) Stop(ctx context.Context) error {
-	plugin, err := s.PluginPID()
+	plugins, err := children(s.PID())
 	if err != nil {
 		return err
 	}
@@ -125,7 +127,12 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.process.err != nil {
 		return fmt.Errorf("server %q did not stop cleanly: %w", s.Name, s.process.err)
 	}
-	return s.WaitGone(ctx, plugin)
+	for _, plugin := range plugins {
+		if err := s.WaitGone(ctx, plugin); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WaitGone waits until the process of a plugin of this server has ended by itself.
