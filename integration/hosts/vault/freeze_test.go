@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -23,15 +25,28 @@ const (
 	queued = 20
 	// witness is a secret that the frozen server knows, and the next one changes.
 	witness = fleet.KV + "/data/witness"
+	// fencedText is in the error of a write that carries a lock which somebody else has
+	// taken since.
+	fencedText = "lock has changed ownership before attempting write"
 )
 
 func freezeBoth(s *stage) { freeze(s, "frozen", true, frozenFor) }
 
 func freezeAlone(s *stage) { freeze(s, "alone", false, aloneFor) }
 
+// TestFreezeWithoutCache: reads that waited at a frozen server are not stale either if
+// Vault has no cache of its own.
+func TestFreezeWithoutCache(t *testing.T) {
+	play(t, newFleet(t, fleet.Config{Servers: 3, Settings: "disable_cache = true"}), func(s *stage) {
+		begin(s)
+		require.Zero(s, freeze(s, "uncached", true, aloneFor), "stale reads")
+	})
+}
+
 // freeze: while a server is frozen another takes over, and what waited at the frozen one
-// is done by nobody when it wakes.
-func freeze(s *stage, name string, withPlugin bool, for_ time.Duration) {
+// is done by nobody when it wakes. It returns how many reads that waited there were
+// answered from Vault's cache with what is not true any more.
+func freeze(s *stage, name string, withPlugin bool, length time.Duration) (stale int) {
 	s.under(name, func(l *fleet.Load) {
 		old := s.active()
 		s.ok(old, http.MethodPost, witness, map[string]any{"data": map[string]any{"n": 1}})
@@ -53,11 +68,11 @@ func freeze(s *stage, name string, withPlugin bool, for_ time.Duration) {
 		s.must(l.WaitAcknowledged(s.ctx, few))
 
 		waiting := s.queue(old, name)
-		rest := time.NewTimer(time.Until(begun.Add(for_)))
+		rest := time.NewTimer(time.Until(begun.Add(length)))
 		defer rest.Stop()
 		<-rest.C
 		s.must(old.Thaw())
-		s.judge(waiting(), name)
+		stale = s.judge(waiting(), name)
 
 		line, err := old.WaitSaid(s.ctx, said, "leadership lost, stopping active operation")
 		s.must(err)
@@ -70,7 +85,7 @@ func freeze(s *stage, name string, withPlugin bool, for_ time.Duration) {
 		}
 
 		// The server that woke was refused, and the members that refused it say so.
-		fenced := old.Said(said, "lock has changed ownership before attempting write")
+		fenced := old.Said(said, fencedText)
 		require.NotEmpty(s, fenced)
 		s.Logf("%s was refused %d times, such as: %s", old.Name, len(fenced), fenced[0])
 		var refused []string
@@ -80,6 +95,7 @@ func freeze(s *stage, name string, withPlugin bool, for_ time.Duration) {
 		require.NotEmpty(s, refused)
 		s.Log(refused[0])
 	})
+	return stale
 }
 
 func secretOf(name string, i int) string {
@@ -128,12 +144,15 @@ func (s *stage) queue(frozen *fleet.Server, name string) func() *answers {
 	}
 }
 
-// judge requires that no write was acknowledged.
-func (s *stage) judge(a *answers, name string) {
-	statuses, stale := map[string]int{}, 0
+// judge requires that no write was acknowledged, and counts the stale reads.
+func (s *stage) judge(a *answers, name string) (stale int) {
+	statuses, fenced := map[string]int{}, 0
 	for _, w := range a.writes {
 		statuses[fmt.Sprint("write ", w.Status)]++
 		require.False(s, w.OK(), "a write that waited at the frozen server is acknowledged: %s", w.Text)
+		if strings.Contains(w.Text, fencedText) {
+			fenced++
+		}
 	}
 	for _, r := range a.reads {
 		statuses[fmt.Sprint("read ", r.Status)]++
@@ -141,6 +160,7 @@ func (s *stage) judge(a *answers, name string) {
 			stale++
 		}
 	}
-	s.Logf("%s: of what waited: %v, no answer %d, reads that were stale %d", name, statuses, len(a.errs), stale)
+	s.Logf("%s: of what waited: %v, of which fenced %d; no answer %d, reads that were stale %d", name, statuses, fenced, len(a.errs), stale)
 	require.NotEmpty(s, a.writes, "nothing waited")
+	return stale
 }

@@ -38,6 +38,8 @@ type Config struct {
 	// Storage is the storage stanza of every server. Default: chord, the servers'
 	// plugins being the members of one ring.
 	Storage string
+	// Settings are further lines of the configuration of every server. Default: none.
+	Settings string
 	// Patience is how long a server may take to come to a state that is waited for.
 	// Default: DefaultPatience.
 	Patience time.Duration

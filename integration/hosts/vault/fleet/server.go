@@ -78,7 +78,8 @@ listener "tcp" {
 api_addr      = "http://%s"
 cluster_addr  = "https://%s"
 disable_mlock = true
-`, storage, s.Addr, s.clusterAddr, s.Addr, s.clusterAddr)
+%s
+`, storage, s.Addr, s.clusterAddr, s.Addr, s.clusterAddr, s.fleet.cfg.Settings)
 	return os.WriteFile(s.config, []byte(text), 0o600)
 }
 
