@@ -21,7 +21,7 @@ const (
 
 // watchdogScript kills a process group when the program that started it is gone: the
 // standard input ends then. It ignores what a terminal sends to everybody.
-const watchdogScript = `trap "" HUP INT QUIT TERM; read -r _; kill -9 -- "-$1"`
+const watchdogScript = `trap "" HUP INT QUIT TERM; read -r _; kill -9 "-$1"`
 
 // process is one run of a program, the leader of a process group, in which its children
 // are, too.
