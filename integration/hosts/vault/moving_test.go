@@ -77,6 +77,8 @@ storage_destination "chord" {
 		s.must(os.WriteFile(config, []byte(text), 0o600))
 		out := s.command(vaultBinary, "operator", "migrate", "-config", config)
 		require.Contains(s, out, "Success! All of the keys have been migrated.")
+		out = s.command(pluginBinary, "import", "-http-addr", s.Servers[0].RingAddr, "-dry-run", "vault-file", dir)
+		require.Contains(s, out, "would be written: 0", "the file storage and the ring are equal")
 	})
 }
 
