@@ -33,13 +33,15 @@ func (tx *Tx) Commit(r Registers) (map[string]register.Value, error) {
 		}
 		keys = slices.Sorted(maps.Keys(tx.writes))
 	}
-	for {
-		k := &commit{c: tx.c, tx: tx, keys: keys, validates: tx.validates(), answers: make([]register.Value, len(keys)), began: r.Now()}
+	for doubts := 0; ; tx.id.Attempt++ {
+		k := &commit{c: tx.c, tx: tx, id: tx.id, keys: keys, validates: tx.validates(), answers: make([]register.Value, len(keys)), began: r.Now()}
 		after, err := k.run(r)
-		if !k.anew {
+		if k.doubtful {
+			doubts++
+		}
+		if !k.anew && (!k.doubtful || doubts > maxDoubts) {
 			return after, err
 		}
-		tx.id.Attempt++
 	}
 }
 
@@ -109,6 +111,7 @@ func (c *Coordinator) changeOne(r Registers, key string, w register.Change) (reg
 type commit struct {
 	c       *Coordinator
 	tx      *Tx
+	id      ID // of this attempt
 	keys    []string
 	answers []register.Value // what each key is after it
 	began   time.Duration
@@ -118,6 +121,9 @@ type commit struct {
 	mu     sync.Mutex
 	failed bool // an intent could not be placed: the others need not wait
 	anew   bool // it must validate, and did not say so
+	// doubtful: it was given up since one of its own changes may have happened, or
+	// come yet. Only this node could commit it, so that another attempt can be made.
+	doubtful bool
 }
 
 func (k *commit) run(r Registers) (map[string]register.Value, error) {
@@ -129,7 +135,7 @@ func (k *commit) run(r Registers) (map[string]register.Value, error) {
 	}
 	if !holds(ruleApplyAfter) {
 		for _, key := range k.keys {
-			_ = resolve(r, key, register.Ended{Txn: k.tx.id, Committed: true})
+			_ = resolve(r, key, register.Ended{Txn: k.id, Committed: true})
 		}
 	}
 	// Nudges from before the first validation only make for a second one.
@@ -138,10 +144,10 @@ func (k *commit) run(r Registers) (map[string]register.Value, error) {
 		if err := k.validate(r); err != nil {
 			return nil, k.undo(r, err)
 		}
-		st, err := decide(r, k.tx.id, register.Change{Kind: register.Commit, Index: nudges, Fences: k.tx.fences})
+		st, err := decide(r, k.id, register.Change{Kind: register.Commit, Index: nudges, Fences: k.tx.fences})
 		if err == nil && st.State == register.Absent && !holds(ruleCreateFirst) {
 			st.State = register.Committed
-			err = create(r, k.tx.id, register.Status{State: register.Committed, Keys: k.keys})
+			err = create(r, k.id, register.Status{State: register.Committed, Keys: k.keys})
 		}
 		switch {
 		case errors.Is(err, ErrUnknown):
@@ -167,11 +173,13 @@ func (k *commit) create(r Registers) error {
 		return nil
 	}
 	st := register.Status{State: register.Pending, Validates: k.validates, Keys: k.keys}
-	err := create(r, k.tx.id, st)
+	err := create(r, k.id, st)
 	if errors.Is(err, ErrUnknown) {
-		if st, err := status(r, k.tx.id, false); err == nil && st.State == register.Pending {
+		st, err := status(r, k.id, false)
+		if err == nil && st.State == register.Pending {
 			return nil
 		}
+		k.doubted(err == nil)
 		r.Later(k.finish) // it may be there, or come yet; then a sweep finds it
 	}
 	if err != nil {
@@ -195,6 +203,14 @@ func (k *commit) place(r Registers) error {
 		}
 		return err
 	})
+}
+
+// doubted notes that a change of the transaction's own is in doubt, if the registers
+// answer again: then another attempt may be better off.
+func (k *commit) doubted(answer bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doubtful = k.doubtful || answer
 }
 
 func (k *commit) fail() {
@@ -221,9 +237,12 @@ func (k *commit) placeOne(r Registers, i int) error {
 			if !holds(rulePlaceOnce) {
 				continue
 			}
-			if cell, readErr := r.Read(key); readErr == nil && cell.Intent != nil && cell.Intent.Txn == k.tx.id {
+			cell, readErr := r.Read(key)
+			if readErr == nil && cell.Intent != nil && cell.Intent.Txn == k.id {
 				applied := cell.Applied()
 				res, err = register.Result{Outcome: register.Done, Value: applied.Head()}, nil
+			} else {
+				k.doubted(readErr == nil)
 			}
 		}
 		if err != nil {
@@ -246,7 +265,7 @@ func (k *commit) placeOne(r Registers, i int) error {
 		}
 		by := res.Value.Intent.Txn
 		// Had it read the key, what it read is lost if the other commits.
-		over, settled, err := k.c.settle(r, by, k.tx.id, w.If)
+		over, settled, err := k.c.settle(r, by, k.id, w.If)
 		switch {
 		case err != nil:
 			return unavailable(key, err)
@@ -288,7 +307,7 @@ func (k *commit) late() error {
 // done returns what was changed, once the status is COMMITTED. The intents are
 // applied in the background: whoever meets one meanwhile knows its value.
 func (k *commit) done(r Registers) map[string]register.Value {
-	r.Later(func(r Registers) { _ = k.c.clear(r, k.tx.id, k.keys, true) }) // if it fails, a sweep does it
+	r.Later(func(r Registers) { _ = k.c.clear(r, k.id, k.keys, true) }) // if it fails, a sweep does it
 	after := make(map[string]register.Value, len(k.keys))
 	for i, key := range k.keys {
 		if k.tx.writes[key].Guard {
@@ -301,7 +320,7 @@ func (k *commit) done(r Registers) map[string]register.Value {
 
 // undo removes what a transaction that did not commit has left, and returns why.
 func (k *commit) undo(r Registers, why error) error {
-	if _, err := k.c.finish(r, k.tx.id, k.keys); err != nil {
+	if _, err := k.c.finish(r, k.id, k.keys); err != nil {
 		r.Later(k.finish)
 	}
 	return why
@@ -309,17 +328,23 @@ func (k *commit) undo(r Registers, why error) error {
 
 // finish is the last try of a coordinator to bring its transaction to an end; if
 // it fails, a sweep does it.
-func (k *commit) finish(r Registers) { _, _ = k.c.finish(r, k.tx.id, k.keys) }
+func (k *commit) finish(r Registers) { _, _ = k.c.finish(r, k.id, k.keys) }
 
 // doubt finds out what became of a transaction whose commit point is in doubt:
 // once it is aborted it can not commit any more.
 func (k *commit) doubt(r Registers, cause error) (map[string]register.Value, error) {
-	st, err := abort(r, k.tx.id, ID{})
-	switch {
-	case err == nil && st.State == register.Committed:
-		return k.done(r), nil
-	case err == nil && st.State == register.Aborted:
-		return nil, k.undo(r, unavailable("", cause))
+	for range maxDoubts {
+		st, err := abort(r, k.id, ID{})
+		switch {
+		case err == nil && st.State == register.Committed:
+			return k.done(r), nil
+		case err == nil && st.State == register.Aborted:
+			k.doubted(true)
+			return nil, k.undo(r, unavailable("", cause))
+		}
+		if !errors.Is(err, ErrUnknown) {
+			break
+		}
 	}
 	r.Later(k.finish)
 	return nil, &Error{Kind: Unknown, Message: "the transaction may have committed; read before you decide", Cause: cause}

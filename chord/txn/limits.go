@@ -48,6 +48,9 @@ type Config struct {
 const (
 	// maxAttempts bounds the attempts of a one-shot transaction.
 	maxAttempts = 64
+	// maxDoubts bounds the attempts that are made anew because a change of the
+	// transaction's own was in doubt, and how often a doubt is looked into.
+	maxDoubts = 3
 	// maxRounds bounds the validations of one attempt.
 	maxRounds = 8
 	// maxLooks bounds how often a key or a range is looked at anew because what was

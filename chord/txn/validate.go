@@ -61,7 +61,7 @@ func (k *commit) validateKey(r Registers, key string) error {
 // couldBe reports whether hosts see a cell as it was read before, or would once
 // the intent of another, which is to be settled now, is applied.
 func (k *commit) couldBe(v *register.Value, read seen) bool {
-	if read.still(v) || v.Intent == nil || v.Intent.Txn == k.tx.id {
+	if read.still(v) || v.Intent == nil || v.Intent.Txn == k.id {
 		return read.still(v)
 	}
 	applied := v.Applied()
@@ -77,10 +77,10 @@ func (k *commit) sight(key string) seen {
 // the two aborts. It reports whether there was one, and the key must be looked at
 // again.
 func (k *commit) giveWay(r Registers, key string, in *register.Intent) (again bool, err error) {
-	if in == nil || in.Txn == k.tx.id || !holds(ruleOthersIntents) {
+	if in == nil || in.Txn == k.id || !holds(ruleOthersIntents) {
 		return false, nil
 	}
-	over, settled, err := k.c.settle(r, in.Txn, k.tx.id, true)
+	over, settled, err := k.c.settle(r, in.Txn, k.id, true)
 	if err != nil {
 		return false, unavailable(key, err)
 	}

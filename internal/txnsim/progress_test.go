@@ -11,12 +11,27 @@ import (
 
 // TestDisjointWritersNeverConflict: 100 writers on keys of their own under
 // prefixes of their own, which they list: no commit fails.
-func TestDisjointWritersNeverConflict(t *testing.T) {
+func TestDisjointWritersNeverConflict(t *testing.T) { disjointWriters(t, 0) }
+
+// TestDoubtsFailNoCommit: that of some changes nobody says whether they happened, or
+// will, as when a connection breaks, is no reason for a commit to fail. Only when the
+// doubt is about the commit itself, and others have finished the transaction meanwhile,
+// it remains.
+func TestDoubtsFailNoCommit(t *testing.T) { disjointWriters(t, 0.01) }
+
+func disjointWriters(t *testing.T, doubting float64) {
 	r := newRun(1, 500*time.Millisecond)
 	defer r.close()
+	r.doubting = doubting
 	r.shortest = 2 * time.Second
-	r.onError = func(err error) { r.violated("an operation failed: %w", err) }
-	commits := 0
+	commits, unknown := 0, 0
+	r.onError = func(err error) {
+		if doubting > 0 && txn.KindOf(err) == txn.Unknown {
+			unknown++
+			return
+		}
+		r.violated("an operation failed: %w", err)
+	}
 	err := r.clients(100, func(e *port, _ **operation) error {
 		prefix := fmt.Sprintf("writer/%d/", e.client)
 		tx, err := e.n.c.Begin(e, false)
@@ -39,8 +54,8 @@ func TestDisjointWritersNeverConflict(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if commits < 300 {
-		t.Errorf("only %d commits", commits)
+	if commits < 300 || unknown > commits/200 {
+		t.Errorf("of %d commits %d are in doubt, of %d changes", commits, unknown, r.stats.Doubts)
 	}
 }
 

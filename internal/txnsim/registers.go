@@ -48,7 +48,7 @@ func (e *port) call(writes bool, op func()) error {
 		return errNoQuorum
 	}
 	there, back := w.Between(0, slowest), w.Between(0, slowest)
-	runs := true
+	runs, doubt := true, false
 	var err error
 	if w.faulty {
 		switch x := w.Rand.Float64(); {
@@ -58,16 +58,21 @@ func (e *port) call(writes bool, op func()) error {
 			back += w.Between(0, latest)
 		case x < 0.08:
 			there += w.Between(0, latest)
-		case x < 0.1 && writes: // nobody says whether it was done
-			w.stats.Doubts++
-			back, err = w.Between(0, patience), txn.ErrUnknown
-			switch w.Rand.IntN(3) {
-			case 0:
-				runs = false
-			case 1: // it is done after that
-				there += back + w.Between(0, 4*latest)
-				back = -w.Between(0, there)
-			}
+		case x < 0.1:
+			doubt = true
+		}
+	} else if w.doubting > 0 {
+		doubt = w.Chance(w.doubting)
+	}
+	if doubt && writes { // nobody says whether it was done
+		w.stats.Doubts++
+		back, err = w.Between(0, patience), txn.ErrUnknown
+		switch w.Rand.IntN(3) {
+		case 0:
+			runs = false
+		case 1: // it is done after that
+			there += back + w.Between(0, 4*latest)
+			back = -w.Between(0, there)
 		}
 	}
 	if runs {

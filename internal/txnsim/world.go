@@ -18,8 +18,10 @@ const members = 3
 type world struct {
 	kernel.Kernel
 	cfg    txn.Config
-	faulty bool    // calls are late, lost or in doubt, and processes die
-	dying  float64 // how likely a process dies at a call
+	faulty bool // calls are late, lost or in doubt, and processes die
+	// doubting is the share of changes that are in doubt while nothing else is wrong.
+	doubting float64
+	dying    float64 // how likely a process dies at a call
 
 	held map[string]register.Value
 	// changed says when a key last changed, counted in changes; last is the highest
