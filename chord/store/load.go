@@ -15,8 +15,8 @@ var keyBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Load returns the newest durable cell of a key, and false where there is none. The
 // cell may also be a newer one that the committer has written and whose sync has not
-// returned: see the package comment. What it refers to must not be changed. A read error, or a cell that
-// cannot be decoded, fails the store.
+// returned: see the package comment. The data is the caller's. A read error, or a
+// cell that cannot be decoded, fails the store.
 func (s *Store) Load(key string) (register.Cell, bool, error) {
 	cell, ok, err := s.loadCell(key)
 	if err != nil {
@@ -32,7 +32,9 @@ func (s *Store) loadCell(key string) (cell register.Cell, ok bool, err error) {
 	defer s.release()
 	l, writes := s.recent.find(key)
 	if l != nil {
-		return l.cell, l.ok, nil
+		cell = l.cell
+		cell.Value.CloneData()
+		return cell, l.ok, nil
 	}
 	buf := keyBuffers.Get().(*[]byte)
 	defer keyBuffers.Put(buf)
@@ -43,7 +45,7 @@ func (s *Store) loadCell(key string) (cell register.Cell, ok bool, err error) {
 		return err
 	})
 	if err == nil {
-		s.recent.learn(key, &recentLoad{cell, ok}, writes)
+		s.recent.learn(key, recentLoad{cell, ok}, writes)
 	}
 	return cell, ok, err
 }

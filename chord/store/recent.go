@@ -54,12 +54,13 @@ func (r *recent) find(key string) (l *recentLoad, writes uint64) {
 }
 
 // learn remembers what was read of a key after find has returned writes.
-func (r *recent) learn(key string, l *recentLoad, writes uint64) {
+func (r *recent) learn(key string, l recentLoad, writes uint64) {
+	l.cell.Value.CloneData()
 	p := r.part(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.writes == writes {
-		p.put(key, l)
+		p.put(key, &l)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestLoadIsTheSameFromMemory(t *testing.T) {
 // TestReadsDoNotHideWrites: what was read before a write is not remembered after it.
 func TestReadsDoNotHideWrites(t *testing.T) {
 	var r recent
-	read := &recentLoad{cellOf(1, 0), true}
+	read := recentLoad{cellOf(1, 0), true}
 	_, writes := r.find("a")
 	r.wrote([]request{{writes: []register.Write{{Seq: 1, Key: "a", Cell: cellOf(2, 0)}, {Seq: 2, Mark: &register.Mark{}}}}})
 	r.learn("a", read, writes)
@@ -82,5 +82,5 @@ func TestReadsDoNotHideWrites(t *testing.T) {
 	require.EqualValues(t, 2, numberOf(l.cell))
 	r.learn("a", read, writes)
 	l, _ = r.find("a")
-	require.Same(t, read, l)
+	require.Equal(t, &read, l)
 }
