@@ -200,6 +200,7 @@ func (s *Store) commitBatch(batch []request, scratch []byte) []byte {
 	}
 	if err == nil {
 		s.marks.publish()
+		s.recent.wrote(batch)
 		s.changes.add(batch, func(*register.Write) bool { return true })
 		s.expiring.add(batch, isExpiring)
 	}

@@ -62,13 +62,13 @@ func isSync(op errorfs.Op) bool {
 func TestNothingIsShownBeforeItsSync(t *testing.T) {
 	g, fs := newGate(vfs.NewMem())
 	s := mustOpen(t, small(fs))
-	put(t, s, "a", cellOf(1, 0))
+	put(t, s, "a", cellOf(1, recentCell)) // too large to be remembered
 	_, since, ok := s.Changes("", "", s.changes.now())
 	require.True(t, ok)
 
 	g.close()
 	acked := make(chan error, 1)
-	s.Commit(s.Shard("a"), []register.Write{{Seq: 2, Key: "a", Cell: cellOf(2, 0)}, {Seq: 3, Mark: &register.Mark{HighWater: 8}}},
+	s.Commit(s.Shard("a"), []register.Write{{Seq: 2, Key: "a", Cell: cellOf(2, recentCell)}, {Seq: 3, Mark: &register.Mark{HighWater: 8}}},
 		func(_ uint64, err error) { acked <- err })
 	wait(t, g.held)
 

@@ -13,10 +13,10 @@ import (
 // keyBuffers saves an allocation a Load.
 var keyBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// Load returns the newest cell of a key that the committer has written, and false
-// where there is none. The cell may be one whose sync has not returned: see the
-// package comment. The data is the caller's. A read error, or a cell that cannot
-// be decoded, fails the store.
+// Load returns the newest durable cell of a key, and false where there is none. The
+// cell may also be a newer one that the committer has written and whose sync has not
+// returned: see the package comment. The data is the caller's. A read error, or a
+// cell that cannot be decoded, fails the store.
 func (s *Store) Load(key string) (register.Cell, bool, error) {
 	cell, ok, err := s.loadCell(key)
 	if err != nil {
@@ -30,6 +30,12 @@ func (s *Store) loadCell(key string) (cell register.Cell, ok bool, err error) {
 		return cell, false, err
 	}
 	defer s.release()
+	l, writes := s.recent.find(key)
+	if l != nil {
+		cell = l.cell
+		cell.Value.CloneData()
+		return cell, l.ok, nil
+	}
 	buf := keyBuffers.Get().(*[]byte)
 	defer keyBuffers.Put(buf)
 	*buf = appendCellKey((*buf)[:0], key)
@@ -38,6 +44,9 @@ func (s *Store) loadCell(key string) (cell register.Cell, ok bool, err error) {
 		cell.Value.CloneData()
 		return err
 	})
+	if err == nil {
+		s.recent.learn(key, recentLoad{cell, ok}, writes)
+	}
 	return cell, ok, err
 }
 

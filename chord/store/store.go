@@ -57,6 +57,7 @@ type Store struct {
 	chain     chain
 	fences    fences
 	changes   changes
+	recent    recent
 	expiring  changes       // of those that ExpiringChanges tells of
 	unflushed atomic.Uint64 // cells written since the last flush began
 
