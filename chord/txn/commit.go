@@ -33,13 +33,13 @@ func (tx *Tx) Commit(r Registers) (map[string]register.Value, error) {
 		}
 		keys = slices.Sorted(maps.Keys(tx.writes))
 	}
-	for doubts := 0; ; tx.id.Attempt++ {
+	for agains := 0; ; tx.id.Attempt++ {
 		k := &commit{c: tx.c, tx: tx, id: tx.id, keys: keys, validates: tx.validates(), answers: make([]register.Value, len(keys)), began: r.Now()}
 		after, err := k.run(r)
-		if k.doubtful {
-			doubts++
+		if k.again {
+			agains++
 		}
-		if !k.anew && (!k.doubtful || doubts > maxDoubts) {
+		if !k.anew && (!k.again || agains > maxAgain) {
 			return after, err
 		}
 	}
@@ -121,9 +121,10 @@ type commit struct {
 	mu     sync.Mutex
 	failed bool // an intent could not be placed: the others need not wait
 	anew   bool // it must validate, and did not say so
-	// doubtful: it was given up since one of its own changes may have happened, or
-	// come yet. Only this node could commit it, so that another attempt can be made.
-	doubtful bool
+	// again: it was given up, but not because of another transaction: a change of its
+	// own may have happened, or come yet, or it took too long. Only this node could
+	// commit it, so that another attempt can be made.
+	again bool
 }
 
 func (k *commit) run(r Registers) (map[string]register.Value, error) {
@@ -159,10 +160,12 @@ func (k *commit) run(r Registers) (map[string]register.Value, error) {
 		case st.State != register.Pending:
 			return nil, k.undo(r, &Error{Kind: Conflict, Message: "another transaction was in the way and won; try again", by: st.By})
 		case r.Now()-k.began > k.c.cfg.Timeout:
+			k.mayTryAgain(true)
 			return nil, k.undo(r, k.late())
 		}
 		nudges = st.Nudges
 	}
+	k.mayTryAgain(true)
 	return nil, k.undo(r, conflict("", "the transaction's keys are read too often for it to validate what it read; try again"))
 }
 
@@ -175,11 +178,11 @@ func (k *commit) create(r Registers) error {
 	st := register.Status{State: register.Pending, Validates: k.validates, Keys: k.keys}
 	err := create(r, k.id, st)
 	if errors.Is(err, ErrUnknown) {
-		st, err := status(r, k.id, false)
+		st, err := status(r, k.id)
 		if err == nil && st.State == register.Pending {
 			return nil
 		}
-		k.doubted(err == nil)
+		k.mayTryAgain(err == nil)
 		r.Later(k.finish) // it may be there, or come yet; then a sweep finds it
 	}
 	if err != nil {
@@ -205,12 +208,11 @@ func (k *commit) place(r Registers) error {
 	})
 }
 
-// doubted notes that a change of the transaction's own is in doubt, if the registers
-// answer again: then another attempt may be better off.
-func (k *commit) doubted(answer bool) {
+// mayTryAgain notes that another attempt may be better off, if the registers answer.
+func (k *commit) mayTryAgain(answer bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.doubtful = k.doubtful || answer
+	k.again = k.again || answer
 }
 
 func (k *commit) fail() {
@@ -242,7 +244,7 @@ func (k *commit) placeOne(r Registers, i int) error {
 				applied := cell.Applied()
 				res, err = register.Result{Outcome: register.Done, Value: applied.Head()}, nil
 			} else {
-				k.doubted(readErr == nil)
+				k.mayTryAgain(readErr == nil)
 			}
 		}
 		if err != nil {
@@ -333,13 +335,13 @@ func (k *commit) finish(r Registers) { _, _ = k.c.finish(r, k.id, k.keys) }
 // doubt finds out what became of a transaction whose commit point is in doubt:
 // once it is aborted it can not commit any more.
 func (k *commit) doubt(r Registers, cause error) (map[string]register.Value, error) {
-	for range maxDoubts {
+	for range maxAgain {
 		st, err := abort(r, k.id, ID{})
 		switch {
 		case err == nil && st.State == register.Committed:
 			return k.done(r), nil
 		case err == nil && st.State == register.Aborted:
-			k.doubted(true)
+			k.mayTryAgain(true)
 			return nil, k.undo(r, unavailable("", cause))
 		}
 		if !errors.Is(err, ErrUnknown) {

@@ -48,9 +48,14 @@ type Config struct {
 const (
 	// maxAttempts bounds the attempts of a one-shot transaction.
 	maxAttempts = 64
-	// maxDoubts bounds the attempts that are made anew because a change of the
-	// transaction's own was in doubt, and how often a doubt is looked into.
-	maxDoubts = 3
+	// maxAgain bounds the attempts that are made anew because a change of the
+	// transaction's own was in doubt or it took too long, and how often a doubt is
+	// looked into.
+	maxAgain = 3
+	// fewNudges is how many nudges a transaction gets at once. Before each other one
+	// the reader gives it time: 8 times Config.Moment, then twice as long each time, up
+	// to 64 times.
+	fewNudges = 2
 	// maxRounds bounds the validations of one attempt.
 	maxRounds = 8
 	// maxLooks bounds how often a key or a range is looked at anew because what was

@@ -59,7 +59,7 @@ func (c *Coordinator) settled(r Registers, key string, cell register.Value, wait
 		}
 		by := cell.Intent.Txn
 		patient := waited < c.cfg.Moment
-		st, err := status(r, by, false)
+		st, err := status(r, by)
 		if err == nil && st.State == register.Pending && st.Validates && !patient {
 			st, err = c.nudged(r, by)
 		}
@@ -104,9 +104,24 @@ func (c *Coordinator) settled(r Registers, key string, cell register.Value, wait
 }
 
 // nudged reads a status and tells a pending transaction that its old values are
-// being read.
+// being read, if that matters to it. One that was told before gets time to commit
+// first, so that readers do not keep it from that.
 func (c *Coordinator) nudged(r Registers, id ID) (register.Status, error) {
-	return status(r, id, holds(ruleNudge))
+	var waited, pause time.Duration
+	for {
+		st, err := status(r, id)
+		if err != nil || st.State != register.Pending || !st.Validates || !holds(ruleNudge) {
+			return st, err
+		}
+		if st.Nudges < fewNudges || waited >= c.cfg.Moment<<min(st.Nudges+1, 6) {
+			return decide(r, id, register.Change{Kind: register.Nudge})
+		}
+		pause = c.pause(pause)
+		if err := r.Sleep(pause); err != nil {
+			return st, err
+		}
+		waited += pause
+	}
 }
 
 // now returns what hosts see of a value, without an intent and the past.

@@ -80,17 +80,13 @@ func (before seen) still(now *register.Value) bool {
 	return before.stamp == now.Stamp() || !before.live && !now.Live && now.Stamp() == 0
 }
 
-// status reads a status; with nudge it then adds a nudge if that is needed.
-func status(r Registers, id ID, nudge bool) (register.Status, error) {
+// status reads a status.
+func status(r Registers, id ID) (register.Status, error) {
 	v, err := r.Read(id.Key())
 	if err != nil {
 		return register.Status{}, err
 	}
-	st, err := register.StatusOf(&v)
-	if err == nil && nudge && st.State == register.Pending && st.Validates {
-		st, err = decide(r, id, register.Change{Kind: register.Nudge})
-	}
-	return st, err
+	return register.StatusOf(&v)
 }
 
 // decide changes a status and returns what it is then.

@@ -11,7 +11,7 @@ import (
 // one, as the zero ID is (and by was let be for a moment, or urgent) or by is known for longer than
 // the timeout: then it is aborted.
 func (c *Coordinator) settle(r Registers, by, me ID, urgent bool) (register.Ended, bool, error) {
-	st, err := status(r, by, false)
+	st, err := status(r, by)
 	if err != nil {
 		return register.Ended{}, false, err
 	}
@@ -38,7 +38,7 @@ func (c *Coordinator) settle(r Registers, by, me ID, urgent bool) (register.Ende
 // one's way, for a transaction that gave way and holds nothing.
 func (c *Coordinator) await(r Registers, by, me ID) error {
 	for pause := c.cfg.Pause; ; pause = c.pause(pause) {
-		st, err := status(r, by, false)
+		st, err := status(r, by)
 		if err != nil {
 			return err
 		}

@@ -169,9 +169,9 @@ func (c *Coordinator) Decided(r Registers, ids []ID) ([]register.State, error) {
 		first[id] = i
 		ask = append(ask, i)
 	}
-	read := func(nudge bool) error {
+	read := func(status func(Registers, ID) (register.Status, error)) error {
 		return r.Each(len(ask), func(n int) error {
-			st, err := status(r, ids[ask[n]], nudge)
+			st, err := status(r, ids[ask[n]])
 			states[ask[n]] = st.State
 			if err != nil {
 				return unavailable("", err) // a nudge in doubt is no doubt of who only reads
@@ -181,12 +181,12 @@ func (c *Coordinator) Decided(r Registers, ids []ID) ([]register.State, error) {
 	}
 	twice := len(first) > 1 && holds(ruleOneMoment)
 	if twice {
-		if err := read(false); err != nil {
+		if err := read(status); err != nil {
 			return nil, err
 		}
 		ask = slices.DeleteFunc(ask, func(i int) bool { return states[i] != register.Pending })
 	}
-	if err := read(holds(ruleNudge)); err != nil {
+	if err := read(c.nudged); err != nil {
 		return nil, err
 	}
 	if twice {

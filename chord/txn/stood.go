@@ -65,7 +65,7 @@ func (c *Coordinator) Stood(r Registers, names bool, states map[ID]register.Stat
 		asked[id] = append(asked[id], i)
 	}
 	err := r.Each(len(ask), func(n int) error {
-		st, err := status(r, ask[n], holds(ruleNudge))
+		st, err := c.nudged(r, ask[n])
 		if err != nil {
 			return unavailable("", err)
 		}

@@ -11,7 +11,7 @@ func (c *Coordinator) Sweep(r Registers, ids []ID) (left int, err error) {
 			left++
 			continue
 		}
-		st, err := status(r, id, false)
+		st, err := status(r, id)
 		if err == nil && st.State != register.Absent {
 			_, err = c.finish(r, id, st.Keys)
 		}

@@ -20,7 +20,7 @@ var only = flag.String("rule", "", "the one rule that TestMutations takes out")
 // limits says in how many seeds a rule that was taken out must be missed.
 var limits = map[string]uint64{
 	"createlate": 100, "novalidate": 100, "forgetfirst": 1000, "nolistcheck": 100, "ignoreintent": 1000, "onepass": 100, "statusafter": 1000,
-	"nonudge": 20000, "absentold": 5000, "statusperkey": 20000, "applyearly": 100, "placeagain": 20000, "movedpending": 5000, "movedfrozen": 5000,
+	"nonudge": 20000, "absentold": 5000, "statusperkey": 20000, "applyearly": 100, "placeagain": 20000, "movedpending": 20000, "movedfrozen": 5000,
 
 	"deadholder": 2000, "listdeadholder": 2000, "noalive": 2000, "sessionatcommit": 2000, "nolockdelay": 2000,
 	"otherclock": 2000, "anyindex": 2000, "noslack": 2000, "enduncond": 2000,
