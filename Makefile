@@ -7,9 +7,11 @@ SEED     ?= 1
 MINUTES  ?= 10
 FUZZTIME ?= 10s
 COUNT    ?= 3
+SDK09    := -modfile=sdk09.mod -tags vaultsdk09
+HOSTARGS := -skip ^TestLong
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build run test test-race sim bench bench-reshape soak integration fuzz lint generate verify clean hosts-test node-test bench-plugin
+.PHONY: help build run test test-race sim bench bench-reshape soak integration fuzz lint generate verify clean hosts-fast hosts-test node-test vault-demo mutations bench-plugin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +23,14 @@ run: build ## start a ring of five, load it into a host, kill two members (KEEP=
 	@$(GO) build -o bin/demo ./integration/demo
 	@KEEP=$(KEEP) bin/demo -bin $(BIN)
 
-test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes
+test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes, hosts' suites
 	$(GO) vet ./...
 	$(GO) test -timeout 8m -parallel 6 ./integration/soak ./chord $$($(GO) list ./... | grep -v -e '/integration' -e '/chord$$')
-	$(GO) test -timeout 5m -tags mutation -run TestMutations ./internal/sim ./internal/txnsim
 	$(GO) test -timeout 8m -count 1 -p 1 $$($(GO) list ./integration/... | grep -v soak)
+	$(MAKE) hosts-fast
+
+mutations: ## take the rules of the protocols out, one by one: the simulations must notice
+	$(GO) test -timeout 15m -tags mutation -run TestMutations ./internal/sim ./internal/txnsim
 
 test-race: ## the tests under the race detector (the simulation is one goroutine and left out)
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e internal/sim -e internal/txnsim -e integration)
@@ -50,13 +55,21 @@ soak: build ## MINUTES=n of joins, leaves, kills, freezes, cuts and wipes at ran
 integration: build ## real processes: kills, freezes, partitions
 	$(GO) test -count 1 -timeout 10m -v ./integration/...
 
-hosts-test: ## the adapters for Vault (both SDKs) and OpenBao, with the SDKs' own suites
-	cd backend/vault && $(GO) vet ./... && $(GO) test -timeout 10m ./...
-	cd backend/vault && $(GO) vet -modfile=sdk09.mod -tags vaultsdk09 ./... && $(GO) test -timeout 10m -modfile=sdk09.mod -tags vaultsdk09 ./...
-	cd backend/openbao && $(GO) vet ./... && $(GO) test -timeout 15m ./...
+hosts-fast: ## the adapters for Vault (both SDKs) and OpenBao, with the SDKs' own suites but the slowest
+	cd backend/vault && $(GO) vet ./... && $(GO) test -timeout 8m $(HOSTARGS) ./...
+	cd backend/vault && $(GO) vet $(SDK09) ./... && $(GO) test -timeout 8m $(SDK09) $(HOSTARGS) ./...
+	cd backend/openbao && $(GO) vet ./... && $(GO) test -timeout 20m $(HOSTARGS) ./...
 
-node-test: ## a host and a plugin in Node (Node 18 and npm; Debian: nodejs npm)
-	@command -v npm >/dev/null || { echo "npm is missing: apt-get install nodejs npm" >&2; exit 1; }
+hosts-test: node-test ## the hosts: the SDKs' suites, the slowest too, a program in Node, and three real Vault servers
+	$(MAKE) hosts-fast HOSTARGS=
+	cd integration/hosts/vault && $(GO) vet -tags vaultsdk09 ./... && $(GO) test -count 1 -timeout 40m -tags vaultsdk09 ./...
+
+vault-demo: ## three Vault servers on their plugins alone: write secrets, kill the active one, lose nothing
+	@cd integration/hosts/vault && $(GO) run ./demo
+
+node-test: ## a host and a plugin in Node (installs Debian's nodejs and npm if there is no npm)
+	@command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; } || \
+		{ echo "npm is missing; as root: apt-get install nodejs npm" >&2; exit 1; }
 	cd integration/hosts/node && npm ci --ignore-scripts --no-audit --no-fund && $(GO) vet -tags node . && $(GO) test -count 1 -timeout 5m -tags node .
 
 fuzz: ## each fuzz target for FUZZTIME
