@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -138,8 +137,7 @@ func TestLog(t *testing.T) {
 	logger := hclog.New(&hclog.LoggerOptions{Output: &text, Level: hclog.Info})
 	c, err := plugin.Open(t.Context(), plugin.Config{Path: testPlugin, Logger: logger})
 	require.NoError(t, err)
-	require.NoError(t, syscall.Kill(c.PID(), syscall.SIGTERM))
-	<-c.Done()
+	terminate(t, c)
 	require.NoError(t, c.Close())
 	require.Contains(t, text.String(), "terminated: closing the backend")
 }

@@ -39,7 +39,8 @@ type ServeConfig struct {
 // Serve is the main function of a plugin. It returns when the host has ended the
 // plugin, when the host is gone, or after SIGTERM; the backend has been closed
 // by then, or was given five seconds for it and, if it is a Stopper, what it asks
-// for. SIGINT is ignored, since a terminal sends it to the host as well. Serve
+// for. SIGINT is ignored, since a terminal sends it to the host as well, and SIGTERM
+// for ten seconds, since a service manager does, unless it comes twice. Serve
 // takes over standard output and standard error.
 //
 // It fails when the process was not started by a host (see Launched) and when

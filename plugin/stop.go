@@ -18,6 +18,10 @@ const (
 	// waits for its backend to close. What is not closed by then is left to the
 	// crash safety of the backend.
 	closeBound = 5 * time.Second
+	// hostGrace is how long a plugin that gets SIGTERM waits for its host to end first:
+	// service managers send it to all processes of a service at once, and the host
+	// still has to give back what it holds.
+	hostGrace = 10 * time.Second
 	// parentPoll is how often a plugin looks whether its host is alive.
 	parentPoll = 500 * time.Millisecond
 )
@@ -30,8 +34,8 @@ type Stopper interface {
 	// told after the opening, so that it waits as long.
 	StopTimeout() time.Duration
 	// Stop is called before Close, when the host closes the plugin or SIGTERM
-	// ends it, and not when the host has died. Its context ends after StopTimeout,
-	// or with a second SIGTERM. Close follows in any case.
+	// ends it, and not when the host has died by itself. Its context ends after
+	// StopTimeout, or with another SIGTERM. Close follows in any case.
 	Stop(ctx context.Context) error
 }
 
@@ -93,10 +97,11 @@ func bounded(end <-chan struct{}, what string, f func() error) error {
 	}
 }
 
-// watch closes the service with SIGTERM or when the host is gone, and returns
+// watch closes the service after SIGTERM or when the host is gone, and returns
 // true when that is done and serving is to end. It returns false when served is
-// closed before. With a further SIGTERM a Stopper has to hurry, and when the host
-// dies before it closed the plugin.
+// closed before. After SIGTERM it waits for the host to end, for hostGrace or until
+// the next SIGTERM. With a further one a Stopper has to hurry, and when the host
+// dies before it closed the plugin and without SIGTERM.
 func (s *service) watch(served <-chan struct{}, logger hclog.Logger) bool {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
@@ -112,7 +117,8 @@ func (s *service) watch(served <-chan struct{}, logger hclog.Logger) bool {
 			close(closed)
 		}()
 	}
-	var late <-chan time.Time // when the host must have its answer
+	var late <-chan time.Time  // when the host must have its answer
+	var grace <-chan time.Time // when a host must have ended that is waited for
 	for {
 		done := closed
 		if late != nil {
@@ -134,19 +140,28 @@ func (s *service) watch(served <-chan struct{}, logger hclog.Logger) bool {
 			}
 			return closed != nil
 		case <-terminated:
-			if closed != nil {
+			switch {
+			case closed != nil:
 				logger.Warn("terminated again: closing the backend at once")
 				s.hurry()
-				continue
+			case grace == nil && !s.asked.Load() && os.Getppid() == parent:
+				logger.Info("terminated: waiting for the host to end first; terminate again to close the backend now", "host_pid", parent, "at_most", hostGrace)
+				grace = time.After(hostGrace)
+			default:
+				logger.Info("terminated: closing the backend")
+				begin()
 			}
-			logger.Info("terminated: closing the backend")
-			begin()
+		case <-grace:
+			if closed == nil {
+				logger.Info("terminated: the host goes on; closing the backend")
+				begin()
+			}
 		case <-poll.C:
 			if closed != nil || os.Getppid() == parent {
 				continue
 			}
 			logger.Warn("the host is gone: closing the backend", "host_pid", parent)
-			if s.closing.Err() == nil {
+			if s.closing.Err() == nil && grace == nil {
 				s.hurry() // nobody has asked it to stop; it is to return
 			}
 			begin()

@@ -138,11 +138,31 @@ func TestStopThatHangs(t *testing.T) {
 	require.FileExists(t, s.closed)
 }
 
-// SIGTERM stops a plugin as its host would.
+// SIGTERM stops a plugin as its host would, once the host had time to end first: what
+// it still has to do it can.
 func TestStopWhenSignalled(t *testing.T) {
 	s := openStopping(t, "pass", "1m")
 	require.NoError(t, syscall.Kill(s.PID(), syscall.SIGTERM))
+	s.log.has(t, "terminated: waiting for the host to end first")
+	_, err := s.Put(t.Context(), "k", nil, backend.PutOptions{})
+	require.NoError(t, err)
+	require.NoFileExists(t, s.stopped)
+	require.NoError(t, syscall.Kill(s.PID(), syscall.SIGTERM))
 	<-s.Done()
+	requireFile(t, s.stopped, "stopping\nstopped\n")
+	require.FileExists(t, s.closed)
+	require.NoError(t, s.Close())
+}
+
+// A host that goes on is waited for no longer than ten seconds.
+func TestStopWithoutTheHost(t *testing.T) {
+	t.Parallel()
+	s := openStopping(t, "pass", "1m")
+	begun := time.Now()
+	require.NoError(t, syscall.Kill(s.PID(), syscall.SIGTERM))
+	<-s.Done()
+	require.GreaterOrEqual(t, time.Since(begun), 10*time.Second)
+	s.log.has(t, "terminated: the host goes on; closing the backend")
 	requireFile(t, s.stopped, "stopping\nstopped\n")
 	require.FileExists(t, s.closed)
 	require.NoError(t, s.Close())

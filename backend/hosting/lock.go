@@ -61,10 +61,34 @@ func (l *Lock) Lock(stop <-chan struct{}) (<-chan struct{}, error) {
 		return nil, err
 	}
 	l.held, l.fence = held, backend.FenceOf(held)
+	l.s.endWith(held)
 	if l.s.can.Has(backend.CanFence) {
 		l.s.carry(l.fence, false)
 	}
 	return held.Lost(), nil
+}
+
+// endWith ends the session of a lock once that is lost. A plugin that was killed could
+// not, and the next holder need not wait until it ends by itself.
+func (s *Store) endWith(held backend.Lock) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life.Err() != nil || !s.restarts {
+		return
+	}
+	s.running.Go(func() {
+		select {
+		case <-held.Lost():
+		case <-s.life.Done():
+			return
+		}
+		_, err := on(s.life, s, held.Key(), func(ctx context.Context, b backend.Backend) (struct{}, error) {
+			return struct{}{}, b.(backend.Sessions).DestroySession(ctx, held.Session())
+		})
+		if err != nil && s.life.Err() == nil && backend.CodeOf(err) != backend.SessionInvalid {
+			s.log.Warn("the session of a lock that was lost may live on until its time is over", "session", held.Session(), "error", err)
+		}
+	})
 }
 
 func isLost(held backend.Lock) bool {

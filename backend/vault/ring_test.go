@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/physical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -176,6 +177,19 @@ func TestLongRingFrozenAndKilledPlugins(t *testing.T) {
 	requireFencedOff(t, next)
 	require.Equal(t, "old again", read(t, next, "k"))
 	require.NotContains(t, r.Plugins(), plugins[1])
+}
+
+// A plugin that is killed can not give the lock back; its host does that once it has
+// another one, so that the next server does not wait until the session ends by itself.
+func TestRingKilledPluginGivesTheLockBack(t *testing.T) {
+	r, hosts := hostring.Start(t, ringPlugin, 2, func(stanza map[string]string, logger hclog.Logger) (physical.Backend, error) {
+		stanza["session_ttl"] = "1h"
+		return Factory(stanza, logger)
+	})
+	lost := takeLock(t, hosts[0], "old", true)
+	require.NoError(t, syscall.Kill(r.Plugins()[0], syscall.SIGKILL))
+	await(t, lost)
+	takeLock(t, hosts[1], "next", true)
 }
 
 // Of 200 transactions at once that write the same keys and one of their own, each

@@ -150,7 +150,7 @@ func (s *Shard) apply(r *round, cell Cell) (v Value, changed, force bool) {
 			force = true
 			switch f {
 			case fateHappened:
-				r.results[i] = o.resultOf(at)
+				r.results[i] = o.resultOf(at, &v)
 				continue
 			case fateUnknown:
 				r.results[i] = Result{Outcome: Unknown}
@@ -178,18 +178,28 @@ func (s *Shard) apply(r *round, cell Cell) (v Value, changed, force bool) {
 	return v, changed, force
 }
 
-// resultOf answers an operation that happened in the round that was stamped at.
-func (o *op) resultOf(at Ballot) Result {
+// resultOf answers an operation that happened in the round that was stamped at, and of
+// which v is what has become since. It may have been another node's round.
+func (o *op) resultOf(at Ballot, v *Value) Result {
 	for _, sent := range o.sent {
 		if sent.write == at {
 			return sent.res
 		}
 	}
 	switch o.change.Kind {
-	case Pop, Place, Nudge, Commit, Abort, Renew, End:
-		return Result{Outcome: Unknown} // done, but what it answers is not known here
+	case Nudge, Commit, Abort, Renew, End:
+		if v.Live { // they answer what is there then
+			return Result{Outcome: Done, Index: v.Index(), Value: *v}
+		}
+	case Place:
+		if v.Intent != nil && v.Intent.Txn == o.change.Txn {
+			return v.placed()
+		}
+	case Pop:
+	default:
+		return Result{Outcome: Done, Index: at.Time}
 	}
-	return Result{Outcome: Done, Index: at.Time}
+	return Result{Outcome: Unknown} // done, but what it answers is not known here
 }
 
 // accept sends the round's value to all owners.

@@ -10,8 +10,8 @@
 // nothing yet: the host's first call is Configure, and everything but Configure
 // and Info answers NotReady until that has succeeded. The host ends with Close
 // and then go-plugin's own GRPCController.Shutdown, after which go-plugin gives the
-// process two seconds to exit. A plugin whose host dies closes its backend and exits; SIGTERM is as
-// Close, and a second one makes an end of what Close still waits for.
+// process two seconds to exit. A plugin whose host dies closes its backend and exits. SIGTERM is as
+// Close, ten seconds later or the second time; one more makes an end of what it still waits for.
 //
 // Strings of bytes. Keys, prefixes, separators and names are of type bytes, so
 // that one that is not UTF-8 reaches the backend and is refused there by name.
