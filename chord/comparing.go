@@ -25,6 +25,8 @@ type comparison struct {
 	st    *ringState
 	with  ring.Member
 	limit *rate.Limiter
+	// behind: one of the two came back, and there is more to bring than what is under way.
+	behind bool
 	// scanned counts the keys of this member that were looked at.
 	scanned uint64
 	// ranges were compared, and so many of them differed.
@@ -222,13 +224,13 @@ func (c *comparison) mayBeUnderWay(diffs []difference) bool {
 }
 
 // leaveUnderWay returns the differences without those that are writes under way. It
-// rests if nothing is left.
+// rests if nothing is left, unless one of the two came back.
 func (c *comparison) leaveUnderWay(ctx context.Context, diffs []difference) ([]difference, error) {
 	if !c.mayBeUnderWay(diffs) {
 		return diffs, nil
 	}
 	diffs, err := c.lookAgain(ctx, diffs)
-	if err == nil && len(diffs) == 0 {
+	if err == nil && len(diffs) == 0 && !c.behind {
 		err = pause(ctx, writtenRest)
 	}
 	return diffs, err

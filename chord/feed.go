@@ -122,7 +122,7 @@ func (n *Node) changedSince(since uint64, prefixes []string) *feedReply {
 func (w *watching) follow(ctx context.Context, member ring.Node) {
 	pause := time.NewTimer(feedPause)
 	defer pause.Stop()
-	begun := false
+	begun, failed := false, false
 	for since := uint64(0); ctx.Err() == nil; {
 		filter := w.filtered()
 		reply, err := w.ask(ctx, member, filter, &feedRequest{Begin: !begun, Since: since, Prefixes: filter.prefixes})
@@ -133,6 +133,11 @@ func (w *watching) follow(ctx context.Context, member ring.Node) {
 			continue
 		case err != nil:
 			w.node.log.Trace("a member does not tell what changes", "member", member, "error", err)
+			if begun && !failed {
+				// What it had accepted may have been chosen, and nobody else tells of it.
+				w.soilAll()
+			}
+			failed = true
 			pause.Reset(feedPause)
 			select {
 			case <-pause.C:
@@ -140,7 +145,7 @@ func (w *watching) follow(ctx context.Context, member ring.Node) {
 			}
 			continue
 		}
-		since = reply.Counter
+		since, failed = reply.Counter, false
 		if !begun || reply.Lost {
 			begun = true
 			w.soilAll()

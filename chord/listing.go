@@ -22,6 +22,8 @@ type listing struct {
 	// the one may have become the other while the listing was made.
 	alike func(a, b *register.Value) bool
 
+	// exact: also where only names are listed, the cells of viewed are those of its moment.
+	exact bool
 	// mayHush allows the listing to ask for quiet, which it does for as long as quiet.
 	mayHush bool
 	quiet   time.Duration
@@ -94,20 +96,22 @@ func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
 		l.skip(res)
 	}
 	defer l.loud()
-	began := time.Now()
+	began, asked := time.Now(), time.Duration(0)
 	for round := range maxListRounds {
 		last := began
 		if began = time.Now(); l.mayHush && round >= quietAfter {
-			l.quiet = quietFor(began.Sub(last))
+			l.quiet = quietFor(began.Sub(last), asked)
 		}
 		again, err := l.decide(ctx)
 		if err != nil {
 			return nil, err
 		}
+		asking := time.Now()
 		moves, err := l.refresh(ctx)
 		if err != nil {
 			return nil, err
 		}
+		asked = time.Since(asking)
 		moved, err := l.view(ctx, moves, again)
 		if err != nil {
 			return nil, err

@@ -102,7 +102,7 @@ const popItemKeys = 16
 // PopItem implements backend.Backend.
 func (n *Node) PopItem(ctx context.Context) (*backend.Entry, error) {
 	for {
-		page, err := n.List(ctx, backend.ListQuery{Limit: popItemKeys})
+		page, err := n.list(ctx, backend.ListQuery{Limit: popItemKeys}, false, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +129,7 @@ func (n *Node) change(ctx context.Context, key string, c register.Change) (regis
 
 // submit has a register changed.
 func (n *Node) submit(ctx context.Context, key string, c register.Change) (register.Result, error) {
-	n.quiet.wait(ctx, key, &c)
+	n.quiet.wait(ctx, n.done, key, &c)
 	st, err := n.serving(ctx, key)
 	if err != nil {
 		return register.Result{}, err

@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,10 +20,12 @@ import (
 
 const (
 	// quietAfter is after how many rounds a listing asks for quiet: for quietRounds
-	// times as long as the last round took, within these bounds. All that a member
-	// keeps in one go is quietMost.
+	// times as long as the last round took, of which a part may have been a wait for a
+	// transaction and does not count, beyond quietAsks times its question; within these
+	// bounds. All that a member keeps in one go is quietMost.
 	quietAfter  = 2
 	quietRounds = 3
+	quietAsks   = 4
 	quietLeast  = 10 * time.Millisecond
 	quietMost   = time.Second
 	// quietRest is how many times as long as a quiet time lasted writers are let
@@ -30,9 +33,9 @@ const (
 	quietRest = 2
 )
 
-// quietFor returns for how long to ask for quiet after a round.
-func quietFor(round time.Duration) time.Duration {
-	return min(max(quietRounds*round, quietLeast), quietMost)
+// quietFor returns for how long to ask for quiet after a round, and its question.
+func quietFor(round, asked time.Duration) time.Duration {
+	return min(max(quietRounds*min(round, quietAsks*asked), quietLeast), quietMost)
 }
 
 // quiet is whether a node holds back new changes, and of which keys.
@@ -81,23 +84,39 @@ func (q *quiet) end() {
 	q.rest = now.Add(quietRest * now.Sub(q.began))
 }
 
-// wait lets a change of a key begin, at the latest when ctx ends.
-func (q *quiet) wait(ctx context.Context, key string, c *register.Change) {
-	if !q.kept.Load() || strings.HasPrefix(key, internalPrefix) {
+// wait lets a change of a key begin, at the latest when ctx or the node ends.
+func (q *quiet) wait(ctx context.Context, done <-chan struct{}, key string, c *register.Change) {
+	if !q.kept.Load() {
 		return
 	}
-	switch c.Kind {
-	case register.Put, register.Delete, register.Pop, register.Place:
-	default: // ends what is under way
-		return
-	}
+	keys := begins(key, c)
 	q.mu.Lock()
-	over, held := q.over, q.kept.Load() && strings.HasPrefix(key, q.prefix)
+	over := q.over
+	held := q.kept.Load() && slices.ContainsFunc(keys, func(key string) bool { return strings.HasPrefix(key, q.prefix) })
 	q.mu.Unlock()
 	if held {
 		select {
 		case <-over:
 		case <-ctx.Done():
+		case <-done:
 		}
 	}
+}
+
+// begins returns the keys of hosts that a change begins to change. A transaction begins
+// with its status, and holds nothing before; what it does later is under way.
+func begins(key string, c *register.Change) []string {
+	switch {
+	case c.Kind == register.Put && strings.HasPrefix(key, register.TxnPrefix):
+		st, err := register.StatusOf(&register.Value{Live: true, Data: c.Data})
+		if err != nil {
+			return nil
+		}
+		return st.Keys
+	case strings.HasPrefix(key, internalPrefix):
+		return nil
+	case c.Kind == register.Put || c.Kind == register.Delete || c.Kind == register.Pop:
+		return []string{key}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,11 @@ func TestQuiet(t *testing.T) {
 		var q quiet
 		held := func(ctx context.Context, key string, kind register.Kind) time.Duration {
 			start := time.Now()
-			q.wait(ctx, key, &register.Change{Kind: kind})
+			c := register.Change{Kind: kind}
+			if strings.HasPrefix(key, register.TxnPrefix) {
+				c.Data = register.AppendStatus(nil, &register.Status{State: register.Pending, Keys: []string{"a/k", "z"}})
+			}
+			q.wait(ctx, nil, key, &c)
 			return time.Since(start)
 		}
 		put := func() time.Duration { return held(t.Context(), "a/k", register.Put) }
@@ -27,16 +32,18 @@ func TestQuiet(t *testing.T) {
 		q.ask("a/", 30*time.Millisecond)
 		require.Zero(t, held(t.Context(), "b/k", register.Put))
 		require.Zero(t, held(t.Context(), "a/k", register.Resolve))
+		require.Zero(t, held(t.Context(), "a/k", register.Place), "the transaction has begun")
+		require.Zero(t, held(t.Context(), register.SessionPrefix+"s", register.Put))
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
-		require.Equal(t, 10*time.Millisecond, held(short, "a/k", register.Place))
+		require.Equal(t, 10*time.Millisecond, held(short, register.TxnPrefix+"t", register.Put))
 		require.Equal(t, 20*time.Millisecond, put())
 
 		q.ask("a/", time.Second) // too soon
 		require.Zero(t, put())
 		<-time.After(quietRest*30*time.Millisecond + 1)
 		q.ask("", time.Minute)
-		require.Zero(t, held(t.Context(), register.TxnPrefix+"t", register.Put))
+		require.Zero(t, held(t.Context(), register.TxnPrefix+"t", register.Delete))
 		q.ask("b/", 0) // somebody else's
 		<-time.After(quietMost / 2)
 		q.ask("", time.Minute)

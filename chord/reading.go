@@ -188,6 +188,7 @@ func (n *Node) lookUnder(ctx context.Context, prefix string) (*reading, error) {
 		return nil, err
 	}
 	l := newListing(n, st, backend.ListQuery{Prefix: prefix})
+	l.exact = true
 	if _, err := l.run(ctx); err != nil {
 		return nil, fmt.Errorf("watch what begins with %q: %w", prefix, err)
 	}

@@ -258,7 +258,7 @@ func (r *repairer) compare(ctx context.Context, st *ringState, p *pair) {
 	c := &comparison{node: r.node, st: st, with: p.member, limit: r.limit}
 	r.mu.Lock()
 	returns, after := p.returns, p.after
-	c.scanned = p.scanned
+	c.scanned, c.behind = p.scanned, p.behind
 	r.with, r.part = p, 0
 	r.mu.Unlock()
 	var total uint64

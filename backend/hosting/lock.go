@@ -217,7 +217,7 @@ func (s *Store) Register(l *Lock) error {
 func (s *Store) carry(f backend.Fence, register bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if register || !s.registered || f.Key == s.fence.Key {
+	if register || !s.registered || f.Key == s.fence.Key && f.Token > s.fence.Token {
 		s.fence, s.registered = f, register || s.registered
 	}
 }

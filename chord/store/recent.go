@@ -14,6 +14,8 @@ const (
 	recentCell = 4 << 10
 	// recentOverhead is what a cell counts besides its key and data.
 	recentOverhead = 512
+	// pastBytes is what an entry of a lineage counts.
+	pastBytes = 32
 	// recentParts is into how many parts the keys are divided, each with a lock.
 	recentParts = 16
 )
@@ -38,6 +40,16 @@ type recentPart struct {
 type recentLoad struct {
 	cell register.Cell
 	ok   bool
+}
+
+// size is about how many bytes it takes to remember it.
+func (l *recentLoad) size(key string) int {
+	v := &l.cell.Value
+	n := recentOverhead + len(key) + v.Size() + pastBytes*len(v.Lineage)
+	if v.Undo != nil {
+		n += pastBytes * len(v.Undo.Value.Lineage)
+	}
+	return n
 }
 
 func (r *recent) part(key string) *recentPart { return &r.parts[ShardOf(key, recentParts)] }
@@ -85,8 +97,11 @@ func (r *recent) wrote(batch []request) {
 
 // put replaces what is remembered of a key. The lock is held.
 func (p *recentPart) put(key string, l *recentLoad) {
-	size := recentOverhead + len(key) + l.cell.Value.Size()
+	size := l.size(key)
 	if size > recentCell {
+		if old := p.now[key]; old != nil {
+			p.bytes -= old.size(key)
+		}
 		delete(p.now, key)
 		delete(p.before, key)
 		return
@@ -97,6 +112,9 @@ func (p *recentPart) put(key string, l *recentLoad) {
 	}
 	if p.now == nil {
 		p.now = map[string]*recentLoad{}
+	}
+	if old := p.now[key]; old != nil {
+		p.bytes -= old.size(key)
 	}
 	p.now[key] = l
 	p.bytes += size

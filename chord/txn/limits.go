@@ -53,9 +53,10 @@ const (
 	// looked into.
 	maxAgain = 3
 	// fewNudges is how many nudges a transaction gets at once. Before each other one
-	// the reader gives it time: 8 times Config.Moment, then twice as long each time, up
-	// to 64 times.
-	fewNudges = 2
+	// the reader gives it time: 2 times Config.Moment, then 4 and 8 times; none any more
+	// where it is known for stuckMoments.
+	fewNudges    = 2
+	stuckMoments = 64
 	// maxRounds bounds the validations of one attempt.
 	maxRounds = 8
 	// maxLooks bounds how often a key or a range is looked at anew because what was

@@ -7,7 +7,7 @@ import (
 )
 
 // Read returns what hosts see at a key, at one moment of the call. It does not
-// wait for a pending transaction for longer than a moment.
+// wait for a pending transaction for longer than some moments; see Config.Moment.
 func (c *Coordinator) Read(r Registers, key string) (register.Value, error) {
 	return c.read(r, key, false)
 }
@@ -104,8 +104,8 @@ func (c *Coordinator) settled(r Registers, key string, cell register.Value, wait
 }
 
 // nudged reads a status and tells a pending transaction that its old values are
-// being read, if that matters to it. One that was told before gets time to commit
-// first, so that readers do not keep it from that.
+// being read, if that matters to it. One that was told before and is young gets some
+// moments to commit first, so that readers do not keep it from that.
 func (c *Coordinator) nudged(r Registers, id ID) (register.Status, error) {
 	var waited, pause time.Duration
 	for {
@@ -113,7 +113,8 @@ func (c *Coordinator) nudged(r Registers, id ID) (register.Status, error) {
 		if err != nil || st.State != register.Pending || !st.Validates || !holds(ruleNudge) {
 			return st, err
 		}
-		if st.Nudges < fewNudges || waited >= c.cfg.Moment<<min(st.Nudges+1, 6) {
+		stuck := c.known(id, r.Now()) >= stuckMoments*c.cfg.Moment // its coordinator may be gone
+		if st.Nudges < fewNudges || stuck || waited >= c.cfg.Moment<<min(st.Nudges-fewNudges+1, 3) {
 			return decide(r, id, register.Change{Kind: register.Nudge})
 		}
 		pause = c.pause(pause)
