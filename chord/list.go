@@ -57,7 +57,7 @@ func (n *Node) list(ctx context.Context, q backend.ListQuery, mayHush bool, alik
 			return nil, err
 		}
 		l := newListing(n, st, q)
-		l.heard, l.patience, l.mayHush, l.alike = heard, patience, mayHush, alike
+		l.heard, l.patience, l.mayHush, l.again, l.alike = heard, patience, mayHush, try > 0, alike
 		var res *backend.ListResult
 		res, err = l.run(ctx)
 		if err == nil {

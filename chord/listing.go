@@ -24,9 +24,10 @@ type listing struct {
 
 	// exact: also where only names are listed, the cells of viewed are those of its moment.
 	exact bool
-	// mayHush allows the listing to ask for quiet, which it does for as long as quiet.
-	mayHush bool
-	quiet   time.Duration
+	// mayHush allows the listing to ask for quiet, which it does for as long as quiet;
+	// at once where it is tried again.
+	mayHush, again bool
+	quiet          time.Duration
 
 	// from is where the scan began, upTo how far every member's answers reach;
 	// ended: to the end of the prefix.
@@ -85,6 +86,7 @@ func newListing(n *Node, st *ringState, q backend.ListQuery) *listing {
 }
 
 func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
+	began := time.Now()
 	for {
 		if err := l.scan(ctx); err != nil {
 			return nil, err
@@ -96,10 +98,10 @@ func (l *listing) run(ctx context.Context) (*backend.ListResult, error) {
 		l.skip(res)
 	}
 	defer l.loud()
-	began, asked := time.Now(), time.Duration(0)
+	asked := time.Since(began)
 	for round := range maxListRounds {
 		last := began
-		if began = time.Now(); l.mayHush && round >= quietAfter {
+		if began = time.Now(); l.mayHush && (round >= quietAfter || l.again) {
 			l.quiet = quietFor(began.Sub(last), asked)
 		}
 		again, err := l.decide(ctx)

@@ -80,7 +80,7 @@ const (
 	scanBytes = 4 << 20
 	// maxChanges is how many changed keys are worth sending; beyond it the
 	// listing starts again.
-	maxChanges = 1000
+	maxChanges = 4000
 )
 
 func (n *Node) onScan(ctx context.Context, req *scanRequest) (*scanReply, error) {
