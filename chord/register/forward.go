@@ -38,7 +38,7 @@ func (s *Shard) forward(o *op, to ring.Node) {
 	}
 	s.forwards[o.forward] = o
 	n := o.forward
-	s.timers.set(&o.waiting, s.now.Mono+s.patience(), func() {
+	s.timers.set(&o.waiting, s.now.Mono+s.patience(&o.change), func() {
 		s.answer = min(2*s.answer+s.cfg.ForwardMin/4, s.cfg.ForwardMax)
 		s.avoid(to)
 		s.forwardFailed(n, true)
@@ -47,9 +47,18 @@ func (s *Shard) forward(o *op, to ring.Node) {
 	s.send(to, Message{Kind: MsgForward, Key: o.key, Round: n, Op: o.id, Until: until, Timeout: timeout, Change: &c})
 }
 
-// patience is how long to wait for another proposer.
-func (s *Shard) patience() time.Duration {
-	return min(max(4*s.answer, s.cfg.ForwardMin), s.cfg.ForwardMax)
+// popPatience is how many times as long as for other changes a node waits at least for
+// another that proposes a Pop.
+const popPatience = 5
+
+// patience is how long to wait for another proposer. What a Pop took nobody else can
+// tell, so for that it is longer.
+func (s *Shard) patience(c *Change) time.Duration {
+	least := s.cfg.ForwardMin
+	if c.Kind == Pop {
+		least *= popPatience
+	}
+	return min(max(4*s.answer, least), s.cfg.ForwardMax)
 }
 
 // avoid passes a silent node over for a while.
