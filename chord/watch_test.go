@@ -38,7 +38,7 @@ func TestWatchRounds(t *testing.T) {
 	all, err := state(ctx, nodes[0], backend.WatchQuery{Prefix: "r/"})
 	require.NoError(t, err)
 	key := all // of a key that is not there
-	began, done := time.Now(), 0
+	began, done, belated := time.Now(), 0, 0
 	for ; done < rounds && time.Since(began) < most; done++ {
 		name := fmt.Sprint("r/", rng.IntN(4))
 		writer, reader := nodes[rng.IntN(3)], nodes[rng.IntN(3)]
@@ -49,7 +49,7 @@ func TestWatchRounds(t *testing.T) {
 		woken := make(chan told, 1)
 		look := func() {
 			var is told
-			if is.all, is.err = state(ctx, reader, backend.WatchQuery{Prefix: "r/", After: all}); is.err == nil && name == "r/0" {
+			if is.all, is.err = reader.Watch(ctx, backend.WatchQuery{Prefix: "r/", After: all}); is.err == nil && name == "r/0" {
 				is.key, is.err = state(ctx, reader, backend.WatchQuery{Key: name, After: key})
 			}
 			woken <- is
@@ -70,15 +70,20 @@ func TestWatchRounds(t *testing.T) {
 		}
 		is := <-woken
 		require.NoError(t, is.err, "round %d: a change of %q is lost", done, name)
-		require.Greater(t, is.all, all)
+		require.GreaterOrEqual(t, is.all, all)
+		if is.all == all {
+			belated++ // stamps of different keys have no order; who was late is told again
+		}
 		if all = is.all; name == "r/0" {
 			key = is.key
 		}
-		if index != 0 {
+		if index > all {
+			all, err = state(ctx, reader, backend.WatchQuery{Prefix: "r/", After: all})
+			require.NoError(t, err, "round %d: a change of %q is lost", done, name)
 			require.Equal(t, index, all)
 		}
 	}
-	t.Logf("%d rounds in %v", done, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d rounds in %v, %d changes below another", done, time.Since(began).Round(time.Millisecond), belated)
 	require.Greater(t, done, rounds/20)
 }
 
