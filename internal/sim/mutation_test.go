@@ -81,7 +81,7 @@ var mutations = []takenOut{
 	{rule: "createlate", money: true, limit: 300},
 	{rule: "novalidate", money: true, limit: 300},
 	{rule: "forgetfirst", money: true, limit: 300},
-	{rule: "statusafter", money: true, limit: 300},
+	{rule: "statusafter", money: true, limit: 3000},
 	{rule: "applyearly", money: true, limit: 300},
 	{rule: "learnunheld", script: "testdata/learnunheld.txt"},
 }
