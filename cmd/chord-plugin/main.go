@@ -28,6 +28,7 @@ const (
 )
 
 func main() {
+	tuneGC()
 	if plugin.Launched() {
 		os.Exit(servePlugin(os.Stderr))
 	}
