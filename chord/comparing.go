@@ -269,18 +269,6 @@ func (c *comparison) lookAgain(ctx context.Context, before []difference) (still 
 	return still, nil
 }
 
-// pause waits.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // bringBoth brings the newer cells to whoever lacks them.
 func (c *comparison) bringBoth(ctx context.Context, diffs []difference) error {
 	var take, give []string

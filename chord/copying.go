@@ -55,12 +55,8 @@ func (p *pace) spend(ctx context.Context, n int) error {
 	if p.limit != nil {
 		return spend(ctx, p.limit, n)
 	}
-	rest := time.NewTimer(min(restFor*time.Since(p.since), maxRest))
-	defer rest.Stop()
-	select {
-	case <-rest.C:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := pause(ctx, min(restFor*time.Since(p.since), maxRest)); err != nil {
+		return err
 	}
 	p.since = time.Now()
 	return nil

@@ -165,13 +165,11 @@ func (f *forgetter) run() {
 		if err != nil && f.node.ctx.Err() == nil {
 			f.node.log.Debug("forgetting is held up", "error", err)
 		}
-		pause := forgetPause/2 + rand.N(forgetPause)
+		rest := forgetPause/2 + rand.N(forgetPause)
 		if found {
-			pause = forgetSoon
+			rest = forgetSoon
 		}
-		select {
-		case <-time.After(min(pause, max(f.node.cfg.forgetAge, forgetSoon))):
-		case <-f.node.ctx.Done():
+		if pause(f.node.ctx, min(rest, max(f.node.cfg.forgetAge, forgetSoon))) != nil {
 			return
 		}
 	}

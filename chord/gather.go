@@ -125,6 +125,18 @@ func (p *poll) noAnswer(ctx context.Context, answered int) error {
 // stopped is the error of a poll whose node was closed or has failed.
 func (p *poll) stopped() error { return p.node.usable(context.Background(), p.about) }
 
+// pause waits for d, or until ctx ends, whose error it returns then.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // eachOf calls f for 0 to n-1, sideBySide at a time, and returns the first error
 // by number. No call begins after one has failed.
 func eachOf(n int, f func(i int) error) error {

@@ -81,10 +81,7 @@ func (n *Node) spreadNews(ctx context.Context) {
 		if missing <= conf.New.Faults() {
 			return
 		}
-		select {
-		case <-time.After(reshapeLook):
-		case <-ctx.Done():
-		}
+		_ = pause(ctx, reshapeLook) // the loop looks at ctx
 	}
 }
 

@@ -72,9 +72,7 @@ func (n *Node) list(ctx context.Context, q backend.ListQuery, mayHush bool, alik
 		if err != errUnsettled {
 			return nil, err
 		}
-		select {
-		case <-time.After(time.Duration(rand.IntN(4<<try)+1) * time.Millisecond):
-		case <-ctx.Done():
+		if pause(ctx, time.Duration(rand.IntN(4<<try)+1)*time.Millisecond) != nil {
 			return nil, l.noAnswer(ctx, len(l.answers))
 		}
 	}

@@ -82,13 +82,10 @@ func (l *listing) shown(v *register.Value) *register.Value {
 	if v.Intent == nil {
 		return v
 	}
-	old, applied := v.Old(), v.Applied()
-	switch l.states[v.Intent.Txn] {
-	case register.Committed:
-		return &applied
-	case register.Pending, register.Aborted:
-		return &old
+	if shown, ok := txn.ShownAt(v, l.states); ok {
+		return &shown
 	}
+	old, applied := v.Old(), v.Applied()
 	if !applied.Live {
 		return &applied
 	}

@@ -15,14 +15,14 @@ import (
 // knows all of them. So after some rounds it asks for quiet: the members hold back new
 // changes of keys under its prefix for a moment, while those under way come to an end.
 // Nothing depends on it: who does not keep quiet, or no longer does, is noticed as
-// always. Writers have their turn: after a quiet time a member keeps none for longer
-// than it was.
+// always. Writers have their turn: after a quiet time a member keeps none for twice as
+// long as it was.
 
 const (
-	// quietAfter is after how many rounds a listing asks for quiet: for quietRounds
-	// times as long as the last round took, of which a part may have been a wait for a
-	// transaction and does not count, beyond quietAsks times its question; within these
-	// bounds. All that a member keeps in one go is quietMost.
+	// quietAfter is after how many rounds a listing asks for quiet, or at once where it
+	// is tried again. It does so for quietRounds times as long as the last round took.
+	// Beyond quietAsks times its question, a round was a wait for a transaction and
+	// does not count. All that a member keeps in one go is quietMost.
 	quietAfter  = 2
 	quietRounds = 3
 	quietAsks   = 4

@@ -19,14 +19,13 @@ func (l *listing) refresh(ctx context.Context) (moves []txn.Move, err error) {
 		l.node.quiet.ask(l.q.Prefix, l.quiet)
 	}
 	replies, err := gather(ctx, &l.poll, ask, len(ask), func(ctx context.Context, m ring.Node) (*changesReply, error) {
-		req := changesRequest{Epoch: epoch, Prefix: l.q.Prefix, After: l.from, Since: l.answers[m].counter, Values: l.q.Values, Hush: l.quiet > 0, Quiet: l.quiet}
+		req := changesRequest{Epoch: epoch, Prefix: l.q.Prefix, After: l.from, Since: l.answers[m].counter, Values: l.q.Values, Quiet: l.quiet}
 		return askMember(ctx, l.node, m, callChanges, &req, l.node.onChanges)
 	})
 	if err != nil {
 		return nil, err
 	}
-	l.before = map[string]heldCell{}
-	inDoubt := map[string]bool{}
+	changed := map[string]bool{}
 	for m, a := range l.answers {
 		reply := replies[m]
 		if reply == nil || !reply.OK {
@@ -41,15 +40,18 @@ func (l *listing) refresh(ctx context.Context) (moves []txn.Move, err error) {
 			if err := a.take(c); err != nil {
 				return nil, err
 			}
-			l.before[c.Key], _ = l.known(c.Key)
-			inDoubt[c.Key] = l.open[c.Key]
+			changed[c.Key] = true
 		}
 	}
-	for key, was := range l.before {
+	l.before = make(map[string]heldCell, len(changed))
+	for key := range changed {
+		was, _ := l.known(key)
+		inDoubt := l.open[key]
+		l.before[key] = was
 		l.judge(key)
 		is, known := l.known(key)
 		switch {
-		case inDoubt[key]: // what was there before is not known, nor whether it stood
+		case inDoubt: // what was there before is not known, nor whether it stood
 			moves = append(moves, txn.Move{Key: key})
 		case known && l.alike != nil && l.alike(&was.cell.Value, &is.cell.Value):
 		default:
@@ -110,7 +112,7 @@ func (l *listing) loud() {
 		return
 	}
 	l.node.quiet.ask(l.q.Prefix, 0)
-	req := changesRequest{Epoch: l.st.placement.Configuration().Epoch, Prefix: l.q.Prefix, Hush: true}
+	req := changesRequest{Epoch: l.st.placement.Configuration().Epoch, Prefix: l.q.Prefix, Quiet: -1}
 	l.node.background.run(func() {
 		ctx, cancel := context.WithTimeout(l.node.ctx, participantTimeout)
 		defer cancel()

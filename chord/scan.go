@@ -58,9 +58,8 @@ type changesRequest struct {
 	Prefix, After string
 	Since         uint64
 	Values        bool
-	// Hush asks for quiet under the prefix for as long as Quiet; see quiet.go. With
-	// no time at all it is the end of that, and the answer is empty.
-	Hush  bool
+	// Quiet, if positive, is for how long to keep quiet under the prefix; see quiet.go.
+	// If negative it is the end of that, and the answer is empty.
 	Quiet time.Duration
 }
 
@@ -136,10 +135,11 @@ func (n *Node) onChanges(ctx context.Context, req *changesRequest) (*changesRepl
 	if _, err := n.owner(req.Epoch); err != nil {
 		return nil, err
 	}
-	if req.Hush {
-		if n.quiet.ask(req.Prefix, req.Quiet); req.Quiet <= 0 {
-			return &changesReply{}, nil
-		}
+	if req.Quiet != 0 {
+		n.quiet.ask(req.Prefix, req.Quiet)
+	}
+	if req.Quiet < 0 {
+		return &changesReply{}, nil
 	}
 	keys, counter, ok := n.store.Changes(req.Prefix, req.After, req.Since)
 	if !ok || len(keys) > maxChanges {

@@ -87,9 +87,7 @@ func (s *syncer) run(ctx context.Context) {
 			return
 		}
 		s.hold(err)
-		select {
-		case <-time.After(syncPause):
-		case <-ctx.Done():
+		if pause(ctx, syncPause) != nil {
 			return
 		}
 	}
@@ -173,10 +171,8 @@ func (s *syncer) fill(ctx context.Context, givers []*giver, spare int) error {
 			return fmt.Errorf("%w: %w", errLeftOut, held)
 		}
 		s.hold(held)
-		select {
-		case <-time.After(syncPause):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := pause(ctx, syncPause); err != nil {
+			return err
 		}
 	}
 }
@@ -280,10 +276,8 @@ func (s *syncer) take(ctx context.Context, g *giver, want []wanted) error {
 			return err
 		}
 		s.hold(err)
-		select {
-		case <-time.After(syncPause):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := pause(ctx, syncPause); err != nil {
+			return err
 		}
 	}
 }

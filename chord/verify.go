@@ -159,9 +159,7 @@ type verification struct {
 // again looks once more, after a while, at the keys that were found. same keeps
 // only owners that still hold what they held: with others a write is under way.
 func (v *verification) again(ctx context.Context, before *survey, same bool) (*survey, error) {
-	select {
-	case <-time.After(verifyPause):
-	case <-ctx.Done():
+	if pause(ctx, verifyPause) != nil {
 		return nil, v.node.usable(ctx, "")
 	}
 	had := make(map[string]*finding, len(before.findings))
@@ -247,10 +245,7 @@ func (n *Node) survey(ctx context.Context, after, upTo string, limit int) (*surv
 			Epoch: st.placement.Configuration().Epoch, For: n.id.Bytes(), Which: whichAll, After: after, UpTo: upTo, Limit: limit,
 		})
 		if late && try < verifyEpochs {
-			select {
-			case <-time.After(reshapeLook):
-			case <-ctx.Done():
-			}
+			_ = pause(ctx, reshapeLook) // what ctx ends is said above
 			continue
 		}
 		if err := n.usable(ctx, ""); err != nil {

@@ -95,13 +95,11 @@ func (n *Node) comeBack(conf *ring.Configuration, boot uint64) {
 		if waited > vouchFor {
 			return
 		}
-		pause := vouchInterval
+		interval := vouchInterval
 		if serving {
-			pause = time.Second
+			interval = time.Second
 		}
-		select {
-		case <-time.After(pause):
-		case <-n.ctx.Done():
+		if pause(n.ctx, interval) != nil {
 			return
 		}
 	}

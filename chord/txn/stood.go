@@ -34,7 +34,7 @@ func (c *Coordinator) Stood(r Registers, names bool, states map[ID]register.Stat
 	var ask []ID
 	for i := range moves {
 		m := &moves[i]
-		before, ok := shownAt(&m.Before, states)
+		before, ok := ShownAt(&m.Before, states)
 		if in := m.Before.Intent; ok && in != nil && (states[in.Txn] == register.Pending || !holds(ruleMovedFrozen)) {
 			stood[i] = true
 			continue
@@ -46,7 +46,7 @@ func (c *Coordinator) Stood(r Registers, names bool, states map[ID]register.Stat
 		if names {
 			same = alikeByName
 		}
-		if after, ok := shownAt(&m.After, states); ok {
+		if after, ok := ShownAt(&m.After, states); ok {
 			stood[i] = same(&before, &after)
 			continue
 		}
@@ -77,9 +77,9 @@ func (c *Coordinator) Stood(r Registers, names bool, states map[ID]register.Stat
 	return stood, err
 }
 
-// shownAt returns what hosts saw of a value when the transactions had those states,
+// ShownAt returns what hosts saw of a value when the transactions had those states,
 // unless that of its intent is not known.
-func shownAt(v *register.Value, states map[ID]register.State) (register.Value, bool) {
+func ShownAt(v *register.Value, states map[ID]register.State) (register.Value, bool) {
 	if v.Intent == nil {
 		return *v, true
 	}
