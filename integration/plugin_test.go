@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/integration/cluster"
 	"github.com/chord-plugin/chord-plugin/integration/crew"
 	"github.com/chord-plugin/chord-plugin/integration/load"
 	"github.com/chord-plugin/chord-plugin/plugin"
@@ -18,7 +19,7 @@ import (
 // openPlugin loads the binary as a plugin that is a client of the ring.
 func (r *ring) openPlugin(name string) *plugin.Client {
 	r.t.Helper()
-	gossip, err := r.FreeAddr()
+	gossip, err := cluster.FreeAddr()
 	r.must(err)
 	c, err := plugin.Open(r.ctx, plugin.Config{Path: binary, Configuration: map[string]string{
 		"role": "client", "name": name, "gossip_addr": gossip, "seeds": strings.Join(r.Seeds(), ","),

@@ -73,7 +73,7 @@ func New(cfg Config) (_ *Cluster, err error) {
 		m.DataDir = filepath.Join(cfg.Dir, m.Name)
 		m.LogFile = filepath.Join(cfg.Dir, m.Name+".log")
 		for _, addr := range []*string{&m.HTTPAddr, &m.GossipAddr, &m.MeshAddr} {
-			if *addr, err = freeAddr(); err != nil {
+			if *addr, err = FreeAddr(); err != nil {
 				return nil, fmt.Errorf("cluster: %w", err)
 			}
 		}
@@ -130,9 +130,6 @@ func (c *Cluster) Seeds() []string {
 	}
 	return seeds
 }
-
-// FreeAddr returns a loopback address for somebody else who listens.
-func (c *Cluster) FreeAddr() (string, error) { return freeAddr() }
 
 // Close ends all members, each with SIGTERM, at the same time. It fails when one
 // did not end cleanly, or had ended before without a signal. Closing twice is no error.

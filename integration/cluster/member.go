@@ -31,7 +31,7 @@ type Member struct {
 	cluster *Cluster
 	out     *output
 	proxy   *proxy // nil when others reach it directly
-	process *process
+	process *run
 	pid     atomic.Int64 // of the process, for the network
 	frozen  bool
 	served  bool // the process was seen to serve
@@ -76,29 +76,29 @@ func (m *Member) Start() error {
 	if m.Running() {
 		return fmt.Errorf("member %q runs already", m.Name)
 	}
-	p, err := startProcess(m.cluster.cfg.Binary, m.Args(), m.cluster.env(), m.out)
+	p, err := startRun(m.cluster.cfg.Binary, m.Args(), m.cluster.env(), m.out)
 	if err != nil {
 		return fmt.Errorf("start member %q: %w", m.Name, err)
 	}
 	m.process, m.frozen, m.served = p, false, false
-	m.pid.Store(int64(p.pid()))
-	m.out.note("started %s as process %d", m.Name, p.pid())
+	m.pid.Store(int64(p.PID()))
+	m.out.note("started %s as process %d", m.Name, p.PID())
 	return nil
 }
 
 // Running reports whether the member has a process, frozen or not.
-func (m *Member) Running() bool { return m.process != nil && !m.process.ended() }
+func (m *Member) Running() bool { return m.process != nil && !m.process.Ended() }
 
 // Done is closed when the member's last process has ended. The member must have
 // been started.
-func (m *Member) Done() <-chan struct{} { return m.process.done }
+func (m *Member) Done() <-chan struct{} { return m.process.Done() }
 
 // PID returns the process ID of the member's last process, 0 before the first.
 func (m *Member) PID() int {
 	if m.process == nil {
 		return 0
 	}
-	return m.process.pid()
+	return m.process.PID()
 }
 
 // Kill ends the member with SIGKILL, as a power cut ends a process.
@@ -127,14 +127,14 @@ func (m *Member) Freeze() error {
 	}
 	m.out.note("SIGSTOP")
 	m.frozen = true
-	return m.process.signal(syscall.SIGSTOP)
+	return m.process.Signal(syscall.SIGSTOP)
 }
 
 // Thaw lets a frozen member go on.
 func (m *Member) Thaw() error {
 	m.out.note("SIGCONT")
 	m.frozen = false
-	return m.process.signal(syscall.SIGCONT)
+	return m.process.Signal(syscall.SIGCONT)
 }
 
 // Restart starts the member again and waits until it serves.
@@ -218,7 +218,7 @@ func (m *Member) wait(ctx context.Context, what string, holds func(*backend.Stat
 		return holds(s)
 	})
 	if err != nil && !m.Running() {
-		return fmt.Errorf("member %q has ended (%v); it says:\n%s", m.Name, m.process.err, m.Tail(5))
+		return fmt.Errorf("member %q has ended (%v); it says:\n%s", m.Name, m.process.Err(), m.Tail(5))
 	}
 	return err
 }
@@ -242,8 +242,8 @@ func (m *Member) end() error {
 		} else {
 			errs = append(errs, m.Stop())
 		}
-	} else if m.process != nil && !m.process.asked && !m.process.killed() {
-		errs = append(errs, fmt.Errorf("member %q ended by itself: %v; it says:\n%s", m.Name, m.process.err, m.Tail(5)))
+	} else if m.process != nil && !m.process.asked && !m.process.Killed() {
+		errs = append(errs, fmt.Errorf("member %q ended by itself: %v; it says:\n%s", m.Name, m.process.Err(), m.Tail(5)))
 	}
 	return errors.Join(append(errs, m.out.close())...)
 }

@@ -22,9 +22,9 @@ var ports struct {
 	given map[int]bool
 }
 
-// freeAddr returns a loopback address that is free for TCP and UDP and that this
+// FreeAddr returns a loopback address that is free for TCP and UDP and that this
 // process has not been given before.
-func freeAddr() (string, error) {
+func FreeAddr() (string, error) {
 	ports.mu.Lock()
 	defer ports.mu.Unlock()
 	if ports.given == nil {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,78 +16,32 @@ import (
 	"go.uber.org/goleak"
 )
 
-// crashing makes the test binary a program that starts a process and is killed.
-const crashing = "CLUSTER_TEST_CRASHING"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(crashing) == "" {
-		goleak.VerifyTestMain(m)
-		return
-	}
-	p, err := startProcess("/bin/sleep", []string{"300"}, nil, io.Discard)
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	fmt.Println(p.pid())
-	<-p.done
-}
-
-// gone reports that a process has ended; one that nobody has waited for yet is
-// gone, too.
-func gone(pid int) error {
-	if syscall.Kill(pid, 0) != nil {
-		return nil
-	}
-	state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
-	if err == nil && !strings.HasPrefix(strings.TrimSpace(string(state)), "Z") {
-		return fmt.Errorf("process %d is in state %s", pid, bytes.TrimSpace(state))
-	}
-	return nil
-}
-
-func TestWatchdog(t *testing.T) {
-	program := exec.Command(os.Args[0])
-	program.Env = append(os.Environ(), crashing+"=1")
-	stdout, err := program.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, program.Start())
-	var pid int
-	_, err = fmt.Fscan(stdout, &pid)
-	require.NoError(t, err)
-	require.Error(t, gone(pid), "it runs as long as the program does")
-
-	require.NoError(t, program.Process.Kill())
-	require.Error(t, program.Wait())
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	require.NoError(t, Wait(ctx, "the watchdog", func(context.Context) error { return gone(pid) }))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestProcess(t *testing.T) {
-	start := func(script string) *process {
+	start := func(script string) *run {
 		out := &lockedBuffer{ready: make(chan struct{})}
-		p, err := startProcess("/bin/sh", []string{"-c", script}, []string{"PATH=" + os.Getenv("PATH")}, out)
+		p, err := startRun("/bin/sh", []string{"-c", script}, []string{"PATH=" + os.Getenv("PATH")}, out)
 		require.NoError(t, err)
 		<-out.ready
 		return p
 	}
 	const obedient = `trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done`
 	p := start(obedient)
-	require.False(t, p.ended())
+	require.False(t, p.Ended())
 	require.NoError(t, p.stop())
-	require.True(t, p.ended())
-	require.NoError(t, p.signal(syscall.SIGTERM), "it is gone already")
+	require.True(t, p.Ended())
+	require.NoError(t, p.Signal(syscall.SIGTERM), "it is gone already")
 
 	p = start(obedient)
 	require.NoError(t, p.kill())
-	require.True(t, p.killed())
+	require.True(t, p.Killed())
 
 	p = start(`trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done`)
 	require.ErrorContains(t, p.stop(), "did not stop cleanly: exit status 3")
-	require.False(t, p.killed())
+	require.False(t, p.Killed())
 
-	_, err := startProcess("/nowhere/at/all", nil, nil, io.Discard)
+	_, err := startRun("/nowhere/at/all", nil, nil, io.Discard)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 

@@ -36,11 +36,11 @@ func newProxy(n *Network, m *Member) (_ *proxy, err error) {
 			p.close()
 		}
 	}()
-	gossip, err := freeAddr()
+	gossip, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}
-	mesh, err := freeAddr()
+	mesh, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}

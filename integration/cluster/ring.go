@@ -56,11 +56,11 @@ func (m *Member) Leave(ctx context.Context) error {
 	if err := api.Leave(ctx); err != nil {
 		return fmt.Errorf("member %q leaves: %w", m.Name, err)
 	}
-	if err := m.process.await(stopPatience); err != nil {
+	if err := m.process.Await(stopPatience); err != nil {
 		return fmt.Errorf("member %q has left: %w", m.Name, err)
 	}
-	if m.process.err != nil {
-		return fmt.Errorf("member %q has left, and its process %d did not end cleanly: %w", m.Name, m.PID(), m.process.err)
+	if m.process.Err() != nil {
+		return fmt.Errorf("member %q has left, and its process %d did not end cleanly: %w", m.Name, m.PID(), m.process.Err())
 	}
 	return nil
 }

@@ -21,8 +21,6 @@ const (
 	// shares are the parts of the key that unseals the servers, and threshold how many
 	// of them are needed.
 	shares, threshold = 5, 3
-	// portsEach is how many ports a server has.
-	portsEach = 5
 )
 
 // Config says what servers to run.
@@ -69,16 +67,16 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	f := &Fleet{cfg: cfg}
 	f.close = sync.OnceValue(f.closeAll)
-	addrs, err := freeAddrs(portsEach * cfg.Servers)
-	if err != nil {
-		return nil, fmt.Errorf("fleet: %w", err)
-	}
 	for i := range cfg.Servers {
-		name, at := fmt.Sprintf("vault-%d", i+1), addrs[portsEach*i:]
-		f.Servers = append(f.Servers, &Server{
-			Name: name, Addr: at[0], RingAddr: at[1], LogFile: filepath.Join(cfg.Dir, name+".log"), fleet: f,
-			clusterAddr: at[2], gossipAddr: at[3], meshAddr: at[4], config: filepath.Join(cfg.Dir, name+".hcl"),
-		})
+		name := fmt.Sprintf("vault-%d", i+1)
+		s := &Server{Name: name, LogFile: filepath.Join(cfg.Dir, name+".log"), fleet: f, config: filepath.Join(cfg.Dir, name+".hcl")}
+		for _, addr := range []*string{&s.Addr, &s.RingAddr, &s.clusterAddr, &s.gossipAddr, &s.meshAddr} {
+			var err error
+			if *addr, err = cluster.FreeAddr(); err != nil {
+				return nil, fmt.Errorf("fleet: %w", err)
+			}
+		}
+		f.Servers = append(f.Servers, s)
 	}
 	for _, s := range f.Servers {
 		if err := s.writeConfig(); err != nil {
@@ -206,7 +204,7 @@ func (f *Fleet) closeAll() error {
 	var errs []error
 	for _, s := range f.Servers {
 		if s.process != nil {
-			errs = append(errs, s.process.close())
+			errs = append(errs, s.process.Close())
 		}
 	}
 	return errors.Join(errs...)

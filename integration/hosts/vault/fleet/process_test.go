@@ -5,20 +5,22 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/integration/process"
 )
 
-// When the program that started a process is gone, the process goes, and its children.
-func TestWatchdog(t *testing.T) {
+// A server's plugin is found among its children, and goes when the server is closed.
+func TestChildren(t *testing.T) {
 	p, err := startProcess("/bin/sh", []string{"-c", "sleep 1000 & wait"}, nil, filepath.Join(t.TempDir(), "log"))
 	require.NoError(t, err)
-	defer func() { require.NoError(t, p.close()) }()
+	defer func() { require.NoError(t, p.Close()) }()
 	var pids []int
 	require.Eventually(t, func() bool {
-		pids, err = children(p.pid())
+		pids, err = children(p.PID())
 		return err != nil || len(pids) == 1
-	}, killPatience, killPatience/100)
+	}, process.KillPatience, process.KillPatience/100)
 	require.NoError(t, err)
-	require.NoError(t, p.leash.Close())
-	require.NoError(t, p.await(killPatience))
-	require.Eventually(t, func() bool { return gone(pids[0]) }, killPatience, killPatience/100)
+	require.NoError(t, p.Close())
+	require.True(t, p.Ended())
+	require.Eventually(t, func() bool { return gone(pids[0]) }, process.KillPatience, process.KillPatience/100)
 }

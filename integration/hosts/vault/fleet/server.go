@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
+	"github.com/chord-plugin/chord-plugin/integration/process"
 )
 
 // askTimeout is how long a question about a server's state may take.
@@ -33,16 +34,16 @@ type Server struct {
 	fleet                             *Fleet
 	clusterAddr, gossipAddr, meshAddr string
 	config                            string // its file
-	process                           *process
+	process                           *process.Process
 }
 
 // Start starts the server. It does not wait until it answers.
 func (s *Server) Start() error {
 	if s.process != nil {
-		if !s.process.ended() {
+		if !s.process.Ended() {
 			return fmt.Errorf("server %q runs already", s.Name)
 		}
-		if err := s.process.close(); err != nil {
+		if err := s.process.Close(); err != nil {
 			return err
 		}
 	}
@@ -84,7 +85,7 @@ disable_mlock = true
 }
 
 // PID returns the ID of the server's process.
-func (s *Server) PID() int { return s.process.pid() }
+func (s *Server) PID() int { return s.process.PID() }
 
 // PluginPID returns the ID of the process of its plugin, the only child that it has.
 func (s *Server) PluginPID() (int, error) {
@@ -104,7 +105,7 @@ func (s *Server) Kill() (plugin int, err error) {
 	if plugin, err = s.PluginPID(); err != nil {
 		return 0, err
 	}
-	return plugin, errors.Join(s.process.signal(syscall.SIGKILL), s.process.await(killPatience))
+	return plugin, errors.Join(s.process.Signal(syscall.SIGKILL), s.process.Await(process.KillPatience))
 }
 
 // KillPlugin ends the process of the plugin with SIGKILL. It returns its process ID.
@@ -122,11 +123,11 @@ func (s *Server) Stop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.process.signal(syscall.SIGTERM), s.process.await(stopPatience)); err != nil {
+	if err := errors.Join(s.process.Signal(syscall.SIGTERM), s.process.Await(stopPatience)); err != nil {
 		return err
 	}
-	if s.process.err != nil {
-		return fmt.Errorf("server %q did not stop cleanly: %w", s.Name, s.process.err)
+	if s.process.Err() != nil {
+		return fmt.Errorf("server %q did not stop cleanly: %w", s.Name, s.process.Err())
 	}
 	for _, plugin := range plugins {
 		if err := s.WaitGone(ctx, plugin); err != nil {
@@ -152,13 +153,13 @@ func (s *Server) WaitGone(ctx context.Context, pid int) error {
 // open, its listener takes more, and nothing answers.
 func (s *Server) Freeze(withPlugin bool) error {
 	if withPlugin {
-		return s.process.signalGroup(syscall.SIGSTOP)
+		return s.process.SignalGroup(syscall.SIGSTOP)
 	}
-	return s.process.signal(syscall.SIGSTOP)
+	return s.process.Signal(syscall.SIGSTOP)
 }
 
 // Thaw lets a frozen server and its plugin go on.
-func (s *Server) Thaw() error { return s.process.signalGroup(syscall.SIGCONT) }
+func (s *Server) Thaw() error { return s.process.SignalGroup(syscall.SIGCONT) }
 
 // Health returns the status of sys/health: 200 when the server is active, 429 when it
 // is a standby, 503 when it is sealed, 501 when it was never initialised.
@@ -177,9 +178,9 @@ func (s *Server) WaitHealth(ctx context.Context, allowed ...int) error {
 	ctx, cancel := context.WithTimeout(ctx, s.fleet.cfg.Patience)
 	defer cancel()
 	err := cluster.Wait(ctx, fmt.Sprintf("the health of server %q to be one of %v", s.Name, allowed), func(ctx context.Context) error {
-		if s.process.ended() {
+		if s.process.Ended() {
 			cancel()
-			return fmt.Errorf("it has ended: %v", s.process.err)
+			return fmt.Errorf("it has ended: %v", s.process.Err())
 		}
 		status, err := s.Health(ctx)
 		if err != nil {
