@@ -76,14 +76,20 @@ func TestReturnedMemberCatchesUp(t *testing.T) {
 	allCompared(t, nodes)
 }
 
-// TestOnlyWhatDiffersMoves: of several ranges one differs, and of that only the
-// cells that do are copied, in both directions.
-func TestOnlyWhatDiffersMoves(t *testing.T) {
-	nodes := openRing(t, 2)
-	keys := numbered("k/", 2500)
+// openCompared founds a ring of two that have so many keys and have compared them.
+func openCompared(t *testing.T, n int) (nodes []*Node, keys []string) {
+	t.Helper()
+	nodes, keys = openRing(t, 2), numbered("k/", n)
 	fill(t, nodes, keys)
 	same(t, nodes, keys)
 	allCompared(t, nodes)
+	return nodes, keys
+}
+
+// TestOnlyWhatDiffersMoves: of several ranges one differs, and of that only the
+// cells that do are copied, in both directions.
+func TestOnlyWhatDiffersMoves(t *testing.T) {
+	nodes, keys := openCompared(t, 2500)
 	a, b := nodes[0], nodes[1]
 	lose(t, a, keys[1100:1107])
 	lose(t, b, keys[1200:1203])
@@ -102,11 +108,7 @@ func TestOnlyWhatDiffersMoves(t *testing.T) {
 
 // TestMoreHereThanThere: one that has nothing is given everything by pages.
 func TestMoreHereThanThere(t *testing.T) {
-	nodes := openRing(t, 2)
-	keys := numbered("k/", 2500)
-	fill(t, nodes, keys)
-	same(t, nodes, keys)
-	allCompared(t, nodes)
+	nodes, keys := openCompared(t, 2500)
 	lose(t, nodes[1], keys)
 	c := comparisonOf(nodes[0], nodes[1])
 	require.NoError(t, compareAll(within(t, limit), c))
@@ -172,11 +174,7 @@ func TestUnsettledCopiesAreLeft(t *testing.T) {
 // TestComparisonRestsWhereHostsWrite: where a second look finds that all differences
 // were writes under way, and not where something is lacking.
 func TestComparisonRestsWhereHostsWrite(t *testing.T) {
-	nodes := openRing(t, 2)
-	keys := numbered("k/", 30)
-	fill(t, nodes, keys)
-	same(t, nodes, keys)
-	allCompared(t, nodes)
+	nodes, keys := openCompared(t, 30)
 	a, b := nodes[0], nodes[1]
 	c := comparisonOf(a, b)
 	lose(t, a, keys[3:5])
@@ -222,11 +220,7 @@ func TestComparisonBeginsAnew(t *testing.T) {
 
 // TestComparisonGoesOn where it was cut short, if nobody came back.
 func TestComparisonGoesOn(t *testing.T) {
-	nodes := openRing(t, 2)
-	keys := numbered("k/", 2500)
-	fill(t, nodes, keys)
-	same(t, nodes, keys)
-	allCompared(t, nodes)
+	nodes, keys := openCompared(t, 2500)
 	a, b := nodes[0], nodes[1]
 	r := newRepairer(a) // which does not run
 	r.follow(a.ring.Load())
