@@ -282,6 +282,7 @@ func TestManySessions(t *testing.T) {
 	all, err := client.Sessions(within(t, limit))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(all), 5)
+	eventually(t, func() bool { return nodes[1].expirer.sessions() == len(all) }, "it is not told of all")
 	for _, s := range all {
 		require.NoError(t, client.DestroySession(within(t, limit), s.ID))
 	}
