@@ -18,6 +18,7 @@ import (
 	"github.com/chord-plugin/chord-plugin/httpapi"
 	"github.com/chord-plugin/chord-plugin/integration/cluster"
 	"github.com/chord-plugin/chord-plugin/integration/crew"
+	"github.com/chord-plugin/chord-plugin/integration/process"
 )
 
 // holderEnv makes this program the holder of a lock: it is the address of an agent
@@ -105,7 +106,7 @@ func (r *ring) holds(lock string, at *cluster.Member) *holder {
 		}
 	}()
 	r.t.Cleanup(func() {
-		h.signal(syscall.SIGCONT)
+		h.thaw()
 		r.must(in.Close())
 		<-read
 		r.must(command.Wait())
@@ -113,9 +114,9 @@ func (r *ring) holds(lock string, at *cluster.Member) *holder {
 	return h
 }
 
-func (h *holder) signal(s syscall.Signal) {
+func (h *holder) thaw() {
 	h.r.t.Helper()
-	h.r.must(syscall.Kill(h.pid, s))
+	h.r.must(syscall.Kill(h.pid, syscall.SIGCONT))
 }
 
 // next returns what the holder says next.
@@ -193,7 +194,7 @@ func (f *freezing) freeze() {
 		f.r.must(f.at.Freeze()) // with a write under way
 		time.Sleep(2 * holderPause)
 	}
-	f.holder.signal(syscall.SIGSTOP)
+	f.r.must(process.Freeze(f.holder.pid))
 }
 
 // takeOver takes the lock and writes its ledger.
@@ -215,7 +216,7 @@ func (f *freezing) wake() {
 		f.r.must(f.at.Thaw())
 		f.r.must(f.at.WaitServing(f.r.ctx))
 	}
-	f.holder.signal(syscall.SIGCONT)
+	f.holder.thaw()
 	f.holder.until("lost", "wrote", "fenced", "unknown-outcome", "no-quorum", "not-ready")
 	for range 5 {
 		f.r.t.Log(f.holder.until("fenced", "unknown-outcome", "no-quorum", "not-ready"))

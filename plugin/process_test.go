@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/integration/process"
 	"github.com/chord-plugin/chord-plugin/plugin"
 )
 
@@ -161,21 +162,10 @@ func TestCloseOfAPluginThatHangs(t *testing.T) {
 		t.Parallel()
 		c, err := plugin.Open(t.Context(), plugin.Config{Path: testPlugin})
 		require.NoError(t, err)
-		freeze(t, c.PID())
+		require.NoError(t, process.Freeze(c.PID()))
 		require.ErrorContains(t, c.Close(), "the plugin did not answer in time")
 		requireGone(t, c.PID())
 	})
-}
-
-// freeze stops a process, and waits until all of it stands still.
-func freeze(t *testing.T, pid int) {
-	t.Helper()
-	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
-	require.Eventually(t, func() bool {
-		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		_, state, _ := strings.Cut(string(stat), ") ")
-		return err == nil && strings.HasPrefix(state, "T")
-	}, 5*time.Second, 5*time.Millisecond)
 }
 
 // A plugin whose host is killed closes its backend and exits. It does not do what
@@ -255,20 +245,8 @@ func requireGone(t *testing.T, pid int) {
 
 // alive reports whether a process runs; one that nobody has waited for does not.
 func alive(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
-		return false
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return !os.IsNotExist(err) || !dirExists("/proc/self")
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z")
-}
-
-func dirExists(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+	s, err := process.ReadStat(fmt.Sprint("/proc/", pid))
+	return err == nil && s.State != 'Z'
 }
 
 func entriesOf(t *testing.T, dir string) []os.DirEntry {

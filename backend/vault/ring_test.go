@@ -16,6 +16,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/integration/hostring"
+	"github.com/chord-plugin/chord-plugin/integration/process"
 )
 
 // counted is a storage that counts its operations before they begin.
@@ -159,7 +160,7 @@ func TestLongRingFrozenAndKilledPlugins(t *testing.T) {
 	plugins := r.Plugins()
 	require.Len(t, plugins, 2)
 
-	require.NoError(t, syscall.Kill(plugins[0], syscall.SIGSTOP))
+	require.NoError(t, process.Freeze(plugins[0]))
 	late := make(chan error, 1)
 	go func() { late <- old.Put(ctx, &physical.Entry{Key: "k", Value: []byte("late")}) }()
 	await(t, lost)

@@ -127,7 +127,7 @@ func (m *Member) Freeze() error {
 	}
 	m.out.note("SIGSTOP")
 	m.frozen = true
-	return m.process.Signal(syscall.SIGSTOP)
+	return m.process.Freeze(false)
 }
 
 // Thaw lets a frozen member go on.

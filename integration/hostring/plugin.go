@@ -3,14 +3,13 @@ package hostring
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/integration/process"
 )
 
 // Plugins returns the process IDs of the plugins of this program that run, the oldest
@@ -25,20 +24,11 @@ func (r *Ring) Plugins() []int {
 		if err != nil || string(args) != r.binary+"\x00" { // it has ended, or is an agent
 			continue
 		}
-		stat, err := os.ReadFile(dir + "/stat")
-		if err != nil {
+		s, err := process.ReadStat(dir)
+		if err != nil || s.State == 'Z' || s.Parent != os.Getpid() {
 			continue
 		}
-		// Behind the name, which is in parentheses, come the state, the parent, and 18
-		// fields on the moment of its start.
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		if fields[0] == "Z" || fields[1] != fmt.Sprint(os.Getpid()) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		require.NoError(r.t, err)
-		began[pid], err = strconv.Atoi(fields[19])
-		require.NoError(r.t, err)
+		began[s.ID] = s.Began
 	}
 	var pids []int
 	for pid := range began {

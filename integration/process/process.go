@@ -139,6 +139,15 @@ func (p *Process) SignalGroup(s syscall.Signal) error {
 	return nil
 }
 
+// Freeze stops the process, with or without its children, and waits until all of it
+// stands still: connections stay open, and nothing answers.
+func (p *Process) Freeze(children bool) error {
+	if children {
+		return Freeze(-p.PID())
+	}
+	return Freeze(p.PID())
+}
+
 // Await waits until the process has ended, for no longer than patience.
 func (p *Process) Await(patience time.Duration) error {
 	late := time.NewTimer(patience)

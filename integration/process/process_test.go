@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,12 +34,8 @@ func TestMain(m *testing.M) {
 // gone reports that a process has ended; one that nobody has waited for yet is
 // gone, too.
 func gone(pid int) error {
-	if syscall.Kill(pid, 0) != nil {
-		return nil
-	}
-	state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
-	if err == nil && !strings.HasPrefix(strings.TrimSpace(string(state)), "Z") {
-		return fmt.Errorf("process %d is in state %s", pid, bytes.TrimSpace(state))
+	if s, err := ReadStat(fmt.Sprint("/proc/", pid)); err == nil && s.State != 'Z' {
+		return fmt.Errorf("process %d is in state %c", pid, s.State)
 	}
 	return nil
 }

@@ -151,12 +151,7 @@ func (s *Server) WaitGone(ctx context.Context, pid int) error {
 
 // Freeze stops the server with SIGSTOP, alone or with its plugin: its connections stay
 // open, its listener takes more, and nothing answers.
-func (s *Server) Freeze(withPlugin bool) error {
-	if withPlugin {
-		return s.process.SignalGroup(syscall.SIGSTOP)
-	}
-	return s.process.Signal(syscall.SIGSTOP)
-}
+func (s *Server) Freeze(withPlugin bool) error { return s.process.Freeze(withPlugin) }
 
 // Thaw lets a frozen server and its plugin go on.
 func (s *Server) Thaw() error { return s.process.SignalGroup(syscall.SIGCONT) }
