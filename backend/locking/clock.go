@@ -3,6 +3,7 @@ package locking
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -12,11 +13,14 @@ const (
 	// out at random.
 	firstPause = 20 * time.Millisecond
 	lastPause  = time.Second
+	// maxLate is how late an alarm rings at most after the machine was suspended.
+	maxLate = time.Second
 )
 
-// Clock is the time that a Keeper lives in. The machine's stands still while the
-// machine is suspended, as a laptop or a paused virtual machine is: what was lost
-// meanwhile is known only when the next renewal or news of the key says so.
+// Clock is the time that a Keeper lives in. The machine's goes on while the machine is
+// suspended, on Linux. On other systems, and in a virtual machine whose host pauses it
+// with all its clocks, it stands still: what was lost meanwhile is known only when the
+// next renewal or news of the key says so.
 type Clock interface {
 	// Now is the time that has passed since some moment. It runs steadily and never
 	// goes back.
@@ -26,12 +30,72 @@ type Clock interface {
 	AfterFunc(d time.Duration, f func()) (stop func() bool)
 }
 
-type machineClock struct{ start time.Time }
+// machineClock is Go's monotonic clock, put forward by the time for which the machine
+// was suspended: neither that clock nor Go's timers count it.
+type machineClock struct {
+	start time.Time
+	// suspended is how long the machine has been suspended since some moment. It never
+	// goes back.
+	suspended func() time.Duration
+}
 
-func (c machineClock) Now() time.Duration { return time.Since(c.start) }
+func newMachineClock() *machineClock { return &machineClock{time.Now(), newSuspended()} }
 
-func (machineClock) AfterFunc(d time.Duration, f func()) func() bool {
-	return time.AfterFunc(d, f).Stop
+func (c *machineClock) Now() time.Duration {
+	suspended := c.suspended() // first: it may be short by the time until Now is known
+	return suspended + time.Since(c.start)
+}
+
+func (c *machineClock) AfterFunc(d time.Duration, f func()) func() bool {
+	if d <= maxLate {
+		return time.AfterFunc(d, f).Stop
+	}
+	a := &alarm{clock: c, end: c.Now() + d, f: f}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.timer = time.AfterFunc(maxLate, a.look)
+	return a.stop
+}
+
+// An alarm looks every maxLate whether its time has come.
+type alarm struct {
+	clock *machineClock
+	end   time.Duration
+	f     func()
+
+	mu    sync.Mutex
+	timer *time.Timer
+	// over is set when it rings or is stopped.
+	over bool
+}
+
+func (a *alarm) look() {
+	if a.rings() {
+		a.f()
+	}
+}
+
+func (a *alarm) rings() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over {
+		return false
+	}
+	if left := a.end - a.clock.Now(); left > 0 {
+		a.timer.Reset(min(left, maxLate))
+		return false
+	}
+	a.over = true
+	return true
+}
+
+func (a *alarm) stop() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	stopped := !a.over
+	a.over = true
+	a.timer.Stop()
+	return stopped
 }
 
 // jittered returns half of d to all of it.

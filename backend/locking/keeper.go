@@ -66,7 +66,7 @@ var (
 // nil. Close it before the store.
 func New(store Store, clock Clock) *Keeper {
 	if clock == nil {
-		clock = machineClock{time.Now()}
+		clock = newMachineClock()
 	}
 	k := &Keeper{store: store, clock: clock, sessions: map[string]*session{}, ending: map[string]int{}, turns: map[string]*turn{}}
 	k.ctx, k.end = context.WithCancel(context.Background())
