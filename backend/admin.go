@@ -47,10 +47,11 @@ type Status struct {
 	// DiskBytes is the size of the data directory, roughly.
 	DiskBytes     uint64  `json:"disk_bytes"`
 	UptimeSeconds float64 `json:"uptime_seconds"`
-	GossipAddr    string  `json:"gossip_addr,omitempty"`
-	MeshAddr      string  `json:"mesh_addr,omitempty"`
-	HTTPAddr      string  `json:"http_addr,omitempty"`
-	DataDir       string  `json:"data_dir,omitempty"`
+	// GossipAddr and MeshAddr are where others reach the node.
+	GossipAddr string `json:"gossip_addr,omitempty"`
+	MeshAddr   string `json:"mesh_addr,omitempty"`
+	HTTPAddr   string `json:"http_addr,omitempty"`
+	DataDir    string `json:"data_dir,omitempty"`
 	// PeersConnected counts the mesh's direct connections.
 	PeersConnected int `json:"peers_connected"`
 	// Change says what a change of the ring that is under way waits for.

@@ -18,7 +18,7 @@ func (n *Node) Status(ctx context.Context) (*backend.Status, error) {
 	s := &backend.Status{
 		Name: n.cfg.Name, ID: n.id.String(), Version: n.cfg.Version, Role: string(n.cfg.Role), State: "serving", Reason: n.reason,
 		UptimeSeconds: n.mono().Seconds(), HTTPAddr: n.cfg.HTTPAddr, DataDir: n.cfg.DataDir,
-		GossipAddr: n.GossipAddr(), MeshAddr: n.MeshAddr(), PeersConnected: len(n.mesh.RoutingTable()),
+		GossipAddr: n.GossipAddr(), MeshAddr: n.mesh.Advertised(), PeersConnected: len(n.mesh.RoutingTable()),
 	}
 	failed := n.failed
 	n.mu.Unlock()

@@ -2,6 +2,7 @@ package chord
 
 import (
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +23,22 @@ func TestStatusCountsTheLiving(t *testing.T) {
 	require.Equal(t, "127.0.0.1:8500", status(t, nodes[0]).HTTPAddr)
 	require.NoError(t, nodes[0].Close())
 	require.Equal(t, "stopping", status(t, nodes[0]).State)
+}
+
+// What a node says of itself is where others reach it, with the port that it got.
+func TestAdvertisedAddresses(t *testing.T) {
+	n := openNode(t, Config{Name: "m", Memory: true, Expect: 1, MeshAdvertise: "localhost:0"})
+	waitReady(t, n)
+	_, port, err := net.SplitHostPort(n.MeshAddr())
+	require.NoError(t, err)
+	want := "localhost:" + port
+	require.Equal(t, want, status(t, n).MeshAddr)
+	members, err := n.Members(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, members[0].MeshAddr)
+	r, err := n.Ring(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, r.Members[0].Addr)
 }
 
 func TestMembersAndRing(t *testing.T) {

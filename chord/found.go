@@ -228,11 +228,7 @@ func (n *Node) self() ring.Member {
 	if tokens == 0 {
 		tokens = ring.DefaultTokens
 	}
-	addr := n.cfg.MeshAdvertise
-	if addr == "" {
-		addr = n.mesh.Addr()
-	}
-	return ring.Member{ID: n.id, Name: n.cfg.Name, Addr: addr, Tokens: tokens}
+	return ring.Member{ID: n.id, Name: n.cfg.Name, Addr: n.mesh.Advertised(), Tokens: tokens}
 }
 
 // fetchConfiguration asks a node for the configuration it works by.

@@ -245,14 +245,10 @@ func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
 		return err
 	}
 	n.handle()
-	meshAddr := n.cfg.MeshAdvertise
-	if meshAddr == "" {
-		meshAddr = n.mesh.Addr()
-	}
 	n.gossip, err = gossip.New(gossip.Config{
 		Name: n.cfg.Name, ID: n.id, Boot: boot, Role: string(n.cfg.Role),
 		BindAddr: n.cfg.GossipAddr, AdvertiseAddr: n.cfg.GossipAdvertise, Seeds: n.cfg.Seeds, Key: n.cfg.GossipKey,
-		MeshAddr: meshAddr, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version, Expect: n.cfg.Expect,
+		MeshAddr: n.mesh.Advertised(), HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version, Expect: n.cfg.Expect,
 		RingID: ringID, Epoch: epoch, Logger: n.log.Named("gossip"), Profile: n.cfg.GossipProfile, Events: func(g gossip.Node) { n.peers.gossiped(g); n.repairs.gossiped(g) },
 	})
 	if err != nil {

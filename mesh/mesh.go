@@ -176,6 +176,10 @@ func (m *Mesh) Addr() string {
 	return m.listener.Addr().String()
 }
 
+// Advertised returns the address at which others dial the mesh, as they are told it; ""
+// if it does not listen.
+func (m *Mesh) Advertised() string { return m.self().Addr }
+
 // self returns what we say of ourselves.
 func (m *Mesh) self() Peer {
 	m.mu.Lock()

@@ -235,7 +235,7 @@ func TestConfigMistakes(t *testing.T) {
 	m := newMesh(t, cfg)
 	_, port, err := net.SplitHostPort(m.Addr())
 	require.NoError(t, err)
-	require.Equal(t, "127.0.0.1:"+port, m.self().Addr)
+	require.Equal(t, "127.0.0.1:"+port, m.Advertised())
 }
 
 func TestClientWithoutListener(t *testing.T) {

@@ -2,6 +2,7 @@ package hosting
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -143,28 +144,58 @@ func TestEveryOperationEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-// at is a backend that says where it is.
+// at is a backend that says where it is, and the members of its ring.
 type at struct {
 	*memory.Store
 	backend.Admin
-	status backend.Status
+	mesh, gossip string
+	members      []string
 }
 
-func (a at) Status(context.Context) (*backend.Status, error) { return &a.status, nil }
+func (a at) Status(context.Context) (*backend.Status, error) {
+	return &backend.Status{MeshAddr: a.mesh, GossipAddr: a.gossip}, nil
+}
+
+func (a at) Ring(ctx context.Context) (*backend.Ring, error) {
+	if a.members == nil {
+		<-ctx.Done()
+		return nil, backend.Errorf(backend.NotReady, "", "this node does not serve yet: %w", ctx.Err())
+	}
+	r := &backend.Ring{}
+	for i, addr := range a.members {
+		r.Members = append(r.Members, backend.RingMember{Name: fmt.Sprint("m", i), Addr: addr})
+	}
+	return r, nil
+}
 
 func TestHostAddr(t *testing.T) {
 	for _, test := range []struct {
-		status backend.Status
-		want   string
+		mesh, gossip string
+		members      []string
+		want, err    string
 	}{
-		{backend.Status{MeshAddr: "10.0.0.1:7947", GossipAddr: "10.0.0.2:7946"}, "10.0.0.1"},
-		{backend.Status{MeshAddr: "", GossipAddr: "[::1]:7946"}, "::1"},
-		{backend.Status{MeshAddr: "0.0.0.0:7947", GossipAddr: "a.example:7946"}, "a.example"},
-		{backend.Status{MeshAddr: "0.0.0.0:7947", GossipAddr: "[::]:7946"}, ""},
+		{mesh: "10.0.0.1:7947", gossip: "10.0.0.2:7946", want: "10.0.0.1"},
+		{mesh: "", gossip: "[fd00::1]:7946", want: "fd00::1"},
+		{mesh: "0.0.0.0:7947", gossip: "a.example:7946", want: "a.example"},
+		{mesh: "127.0.0.1:7947", gossip: "10.0.0.2:7946", want: "10.0.0.2"},
+		{mesh: "0.0.0.0:7947", gossip: "[::]:7946", err: "listens at every address"},
+		{mesh: "127.0.0.1:7947", gossip: "127.0.0.1:7946", members: []string{"127.0.0.1:7947", "127.0.0.2:7947", "[::1]:1", "localhost:2"}, want: "127.0.0.1"},
+		{mesh: "localhost:7947", gossip: "127.0.0.1:7946", members: []string{"127.0.0.2:7947"}, want: "localhost"},
+		{mesh: "", gossip: "[::1]:7946", members: []string{"127.0.0.1:7947"}, want: "::1"},
+		{mesh: "127.0.0.1:7947", gossip: "127.0.0.1:7946", members: []string{"127.0.0.1:1", "10.0.0.3:7947"}, err: `member "m1" of the ring at 10.0.0.3:7947; set the host's own address (api_addr)`},
+		{mesh: "[::1]:7947", gossip: "127.0.0.1:7946", members: []string{"a.example:7947"}, err: "api_addr"},
+		{mesh: "127.0.0.1:7947", gossip: "127.0.0.1:7946", err: "is not known; set the host's own address (api_addr)"},
 	} {
-		addr, err := over(t, at{Store: newMemory(), status: test.status}).HostAddr()
-		require.Equal(t, test.want, addr)
-		require.Equal(t, test.want == "", err != nil, "%v", err)
+		s, err := New(at{Store: newMemory(), mesh: test.mesh, gossip: test.gossip, members: test.members}, map[string]string{"timeout": "1s"}, nil)
+		require.NoError(t, err)
+		addr, err := s.HostAddr()
+		require.Equal(t, test.want, addr, "%+v", test)
+		if test.err == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, test.err)
+		}
+		require.NoError(t, s.Close())
 	}
 	_, err := over(t, newMemory()).HostAddr()
 	require.ErrorContains(t, err, "set the host's own address")

@@ -1,6 +1,7 @@
 package hosting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,23 +87,49 @@ func Names(r *backend.ListResult, prefix string) []string {
 }
 
 // HostAddr returns the host name or address at which others reach the node, from which
-// a host makes the address to redirect clients to.
+// a host makes the address to redirect clients to. Loopback is one only if all members
+// of the ring are there, for which HostAddr waits until the ring is known.
 func (s *Store) HostAddr() (string, error) {
-	status, err := on(context.Background(), s, "", func(ctx context.Context, b backend.Backend) (*backend.Status, error) {
+	return on(context.Background(), s, "", func(ctx context.Context, b backend.Backend) (string, error) {
 		admin, ok := b.(backend.Admin)
 		if !ok {
-			return nil, errors.New("the storage does not say where it is; set the host's own address (api_addr)")
+			return "", errors.New("the storage does not say where it is; set the host's own address (api_addr)")
 		}
-		return admin.Status(ctx)
+		status, err := admin.Status(ctx)
+		if err != nil {
+			return "", err
+		}
+		local := ""
+		for _, addr := range []string{status.MeshAddr, status.GossipAddr} {
+			host, loopback := hostOf(addr)
+			if host != "" && !loopback {
+				return host, nil
+			}
+			local = cmp.Or(local, host)
+		}
+		if local == "" {
+			return "", errors.New("the storage listens at every address; set the host's own (api_addr), or mesh_advertise")
+		}
+		ring, err := admin.Ring(ctx)
+		if err != nil {
+			return "", fmt.Errorf("the storage listens at loopback, and whether the ring does is not known; set the host's own address (api_addr), or mesh_advertise: %w", err)
+		}
+		for _, m := range ring.Members {
+			if _, loopback := hostOf(m.Addr); !loopback {
+				return "", fmt.Errorf("the storage listens at loopback, but member %q of the ring at %s; set the host's own address (api_addr), or mesh_advertise", m.Name, m.Addr)
+			}
+		}
+		return local, nil
 	})
-	if err != nil {
-		return "", err
+}
+
+// hostOf returns the host of an address, or "" if that is every one, and whether only
+// the own machine reaches it.
+func hostOf(addr string) (host string, loopback bool) {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	if err != nil || ip != nil && ip.IsUnspecified() {
+		return "", false
 	}
-	for _, addr := range []string{status.MeshAddr, status.GossipAddr} {
-		host, _, err := net.SplitHostPort(addr)
-		if ip := net.ParseIP(host); err == nil && (ip == nil || !ip.IsUnspecified()) {
-			return host, nil
-		}
-	}
-	return "", errors.New("the storage listens at every address; set the host's own (api_addr), or mesh_advertise")
+	return host, host == "localhost" || ip != nil && ip.IsLoopback()
 }
