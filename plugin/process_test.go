@@ -91,13 +91,15 @@ func terminate(t *testing.T, c *plugin.Client) {
 	}
 }
 
-// SIGTERM ends a plugin as its host would, SIGINT does not.
+// SIGTERM ends a plugin as its host would, SIGINT and SIGHUP do not.
 func TestPluginSignalled(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "closed")
 	c := open(t, map[string]string{"closed_file": file})
-	require.NoError(t, syscall.Kill(c.PID(), syscall.SIGINT))
-	_, err := c.Put(t.Context(), "k", nil, backend.PutOptions{})
-	require.NoError(t, err)
+	for _, ignored := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		require.NoError(t, syscall.Kill(c.PID(), ignored))
+		_, err := c.Put(t.Context(), "k", nil, backend.PutOptions{})
+		require.NoError(t, err, ignored)
+	}
 	terminate(t, c)
 	require.FileExists(t, file)
 }

@@ -39,9 +39,10 @@ type ServeConfig struct {
 // Serve is the main function of a plugin. It returns when the host has ended the
 // plugin, when the host is gone, or after SIGTERM; the backend has been closed
 // by then, or was given five seconds for it and, if it is a Stopper, what it asks
-// for. SIGINT is ignored, since a terminal sends it to the host as well, and SIGTERM
-// for ten seconds, since a service manager does, unless it comes twice. Serve
-// takes over standard output and standard error.
+// for. SIGINT and SIGHUP are ignored, since a terminal sends them to the host as well,
+// which reloads its configuration at the second, and SIGTERM for ten seconds, since a
+// service manager does, unless it comes twice. Serve takes over standard output and
+// standard error.
 //
 // It fails when the process was not started by a host (see Launched) and when
 // the backend could not be closed.
@@ -52,6 +53,7 @@ func Serve(cfg ServeConfig) error {
 	if !Launched() {
 		return fmt.Errorf("plugin: no host has started this process: %s is not set to the cookie", Handshake.MagicCookieKey)
 	}
+	signal.Ignore(syscall.SIGHUP) // go-plugin does so for SIGINT
 	logger := cfg.Logger
 	if logger == nil {
 		logger = hclog.New(&hclog.LoggerOptions{Name: "plugin", Level: hclog.Info, Output: os.Stderr, JSONFormat: true})
