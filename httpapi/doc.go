@@ -34,6 +34,10 @@
 // at once for an index that the state does not have, also a greater one. Where the
 // backend can not watch, every read is answered at once.
 //
+// Indexes of different keys have no order, so that a change may leave the index of a
+// prefix as it is. The answer then has an index below the caller's: forget the index
+// and read anew, as Consul's documentation says of an index that goes backwards.
+//
 // DELETE with ?recurse is atomic up to backend.MaxTxnTree keys. A larger tree is
 // deleted one key after another: keys that are written meanwhile may stay, and when
 // it fails half way the error is UnknownOutcome.

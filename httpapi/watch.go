@@ -73,6 +73,10 @@ type found struct {
 // Who reads nothing is told of the newest index that this server had met, which
 // the state itself never had. So nothing is waited for again, from the state's own
 // index, when that is below the caller's.
+//
+// A watch of a prefix may end with the index of before and another state. Consul's
+// clients throw away what comes under the index that they have, and begin anew at a
+// lower one: such an end is told as that.
 func (h *Handler) blocked(ctx context.Context, q query, what backend.WatchQuery, read func(ctx context.Context) (found, error)) (uint64, error) {
 	before := h.seen(0) // before the read: a later change has a higher index
 	if q.index == 0 || h.watcher == nil {
@@ -86,14 +90,14 @@ func (h *Handler) blocked(ctx context.Context, q query, what backend.WatchQuery,
 	waiting, cancel := context.WithTimeout(ctx, wait+rand.N(wait/waitSpread+1))
 	defer cancel()
 	what.After = q.index
-	at, err := h.await(ctx, waiting, what)
+	at, over, err := h.await(ctx, waiting, what)
 	if err != nil {
 		return 0, err
 	}
 	f, err := h.reread(ctx, read)
 	if err == nil && f.none && at < q.index {
 		what.After = at
-		if at, err = h.await(ctx, waiting, what); err != nil {
+		if at, over, err = h.await(ctx, waiting, what); err != nil {
 			return 0, err
 		}
 		f, err = h.reread(ctx, read)
@@ -104,16 +108,22 @@ func (h *Handler) blocked(ctx context.Context, q query, what backend.WatchQuery,
 	case what.Key == "":
 		f.index = max(f.index, at)
 	}
+	if what.Key == "" && !over && f.index == q.index {
+		f.index = below(q.index)
+	}
 	return f.index, err
 }
 
-// await watches until the state is another or waiting is over, which is no error.
-func (h *Handler) await(ctx, waiting context.Context, what backend.WatchQuery) (uint64, error) {
-	index, err := h.watcher.Watch(waiting, what)
+// below is the index that makes Consul's clients begin anew who have seen index.
+func below(index uint64) uint64 { return max(index-1, 1) }
+
+// await watches until the state is another, or waiting is over.
+func (h *Handler) await(ctx, waiting context.Context, what backend.WatchQuery) (index uint64, over bool, err error) {
+	index, err = h.watcher.Watch(waiting, what)
 	if err != nil && ctx.Err() == nil && waiting.Err() != nil && backend.CodeOf(err) == backend.NoQuorum {
-		return what.After, nil
+		return what.After, true, nil
 	}
-	return index, err
+	return index, false, err
 }
 
 // reread runs read at one of the places of those that do not wait.

@@ -171,3 +171,31 @@ func TestWatchesLeaveConnections(t *testing.T) {
 		require.Equal(t, backend.Closed, backend.CodeOf(<-ended))
 	}
 }
+
+// belated is a backend whose watches end for nothing, as those of a prefix may: a
+// change came late, whose stamp is below the prefix's index.
+type belated struct{ watching }
+
+func (b belated) Watch(ctx context.Context, q backend.WatchQuery) (uint64, error) {
+	if ctx.Err() != nil {
+		return 0, backend.Errorf(backend.NoQuorum, "", "nothing happened")
+	}
+	return q.After, nil
+}
+
+// TestBelatedChange: Consul's clients throw away what comes under the index that
+// they have, so that a watch of a prefix that ends before its time gives another.
+func TestBelatedChange(t *testing.T) {
+	store := memory.New(backend.DefaultLimits())
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	n := serve(t, func(cfg *Config) { cfg.Backend = belated{watching{store, store}} })
+	n.send("PUT", "/v1/kv/b/k", "v")
+	n.send("PUT", "/v1/kv/b/l", "v")
+	for target, lower := range map[string]string{"/v1/kv/b/?recurse": "2", "/v1/kv/b/?keys": "2", "/v1/kv/none/?keys": "2", "/v1/kv/b/k?x": "2"} {
+		first := n.send("GET", target, "")
+		got := n.send("GET", target+"&wait=60s&index="+first.header.Get("X-Consul-Index"), "")
+		require.Equal(t, first.body, got.body, target)
+		require.Equal(t, lower, got.header.Get("X-Consul-Index"), target)
+	}
+	require.Equal(t, "1", n.send("GET", "/v1/kv/none/?keys&wait=60s&index=1", "").header.Get("X-Consul-Index"), "never 0")
+}
