@@ -25,8 +25,10 @@
 // one that lives is refused. ?prune is taken and changes nothing.
 //
 // Every read is linearizable unless it says ?stale, so ?consistent is taken and
-// changes nothing. ?dc and tokens are taken and not looked at. ?ns and
-// ?partition are refused: ignoring them would mix what the caller keeps apart.
+// changes nothing. ?stale asks one owner, and nobody knows how far that is behind:
+// X-Consul-LastContact is always 0. A blocking query is linearizable all the same.
+// ?dc and tokens are taken and not looked at. ?ns and ?partition are refused:
+// ignoring them would mix what the caller keeps apart.
 //
 // With ?index a read waits until the key, or what lies under the prefix, has
 // another index, or for ?wait: 5 minutes by default, 10 at most, and up to a 16th
@@ -84,8 +86,8 @@
 //
 // X-Consul-Index is the modify index of the one key asked for, for a prefix the
 // newest change under it, and for a missing key or an empty prefix the newest
-// index that this server has met, which is never 0 and never falls. A PUT
-// answers with the new modify index in X-Chord-Index, and so does the making of a
+// index that this server has met, which is never 0 and never falls; after ?stale it is
+// 1. A PUT answers with the new modify index in X-Chord-Index, and so does the making of a
 // session.
 //
 // # Errors

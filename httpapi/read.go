@@ -30,8 +30,13 @@ func (h *Handler) kvGet(key string) answer {
 		var e *backend.Entry
 		index, err := h.blocked(r.Context(), q, backend.WatchQuery{Key: key}, func(ctx context.Context) (found, error) {
 			var err error
-			if e, err = h.cfg.Backend.Get(ctx, key, backend.GetOptions{Stale: q.stale}); err != nil || e == nil {
+			// A blocking query is to find what belongs to the index that it waited for.
+			stale := q.stale && q.index == 0
+			switch e, err = h.cfg.Backend.Get(ctx, key, backend.GetOptions{Stale: stale}); {
+			case err != nil || e == nil && !stale:
 				return found{none: true}, err
+			case e == nil:
+				return found{index: 1, none: true}, nil // the newest may be the key's own
 			}
 			return found{index: e.ModifyIndex}, nil
 		})

@@ -71,7 +71,7 @@ type found struct {
 // the caller has seen or the time is over, and returns the index to answer with.
 //
 // Who reads nothing is told of the newest index that this server had met, which
-// the state itself never had. So nothing is waited for again, from the state's own
+// the state itself never had, or of 1 when that was not looked up in a quorum. So nothing is waited for again, from the state's own
 // index, when that is below the caller's.
 //
 // A watch of a prefix may end with the index of before and another state. Consul's
