@@ -76,6 +76,12 @@
 // A lock is a key that a live session holds: ?acquire and ?release answer true, or
 // false when they are lost, and 500 "invalid session" when the session has ended.
 //
+// # Browsers
+//
+// A page may make a browser send requests to a node on loopback. One of another
+// origin is refused, and with Config.Hosts one for a name that is not this node's:
+// whoever owns a name can have it lead to loopback.
+//
 // # Keys in paths
 //
 // The key is everything after the endpoint, percent-decoded once and never
@@ -86,9 +92,9 @@
 //
 // X-Consul-Index is the modify index of the one key asked for, for a prefix the
 // newest change under it, and for a missing key or an empty prefix the newest
-// index that this server has met, which is never 0 and never falls; after ?stale it is
-// 1. A PUT answers with the new modify index in X-Chord-Index, and so does the making of a
-// session.
+// index that this server has met, which is never 0 and never falls; after ?stale it
+// is 1. A PUT answers with the new modify index in X-Chord-Index, and so does the
+// making of a session.
 //
 // # Errors
 //
@@ -100,7 +106,7 @@
 // operations of a transaction, X-Chord-Error-Ops counts them, and the body has them
 // in JSON: {"Ops":[{"Op":0,"Code":3,"Key":"k","Message":"..."}]}.
 //
-//	400 invalid, read-only transaction    403 unauthorized, cross-origin
+//	400 invalid, read-only transaction    403 unauthorized, cross-origin, not our Host
 //	404 no such key, no such endpoint     405 method, with Allow
 //	409 conflict outside cas, transaction conflict or done, fenced, lock lost
 //	413 too large

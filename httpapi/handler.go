@@ -47,6 +47,10 @@ type Config struct {
 	Metrics http.Handler
 	// NodeName is shown in /v1/agent/self. Empty: the name in Admin's status.
 	NodeName string
+	// Hosts are the names, without ports, by which requests may call this node in
+	// their Host header, besides IP addresses, localhost and what ends with
+	// .localhost; any other is 403. Empty: any name.
+	Hosts []string
 	// MaxValueSize is the largest value that a PUT may carry, in bytes. The
 	// smaller of it and the backend's limit counts. 0: 512 KiB, as in Consul.
 	MaxValueSize int
@@ -159,10 +163,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admit finds r a place and passes it on, or refuses it.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request) {
-	// A page of a strange site may make a browser send a POST to a node on
-	// loopback; Pop would delete a key for it.
-	if err := h.origin.Check(r); err != nil {
-		writeError(w, backend.Errorf(backend.Unauthorized, "", "refused a request from the pages of another site: %w", err))
+	if err := h.checkCaller(r); err != nil {
+		writeError(w, err)
 		return
 	}
 	places, advice := h.operator, ""

@@ -36,7 +36,8 @@ func runAgent(t *testing.T, args ...string) (agent *exec.Cmd, url string, stderr
 	return agent, url, bufio.NewScanner(log)
 }
 
-// What memberlist, the mesh and the store count is shown to Prometheus.
+// What memberlist, the mesh and the store count is shown to Prometheus, and nothing
+// to who calls the agent by a strange name.
 func TestMetrics(t *testing.T) {
 	agent, url, log := runAgent(t)
 	for log.Scan() && !strings.Contains(log.Text(), "serving as a member") {
@@ -51,6 +52,14 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{"\nchord_memberlist_", "\nchord_store_commit_", "\ngo_goroutines ", "\nprocess_resident_memory_bytes "} {
 		require.Contains(t, string(text), want)
 	}
+	// A page whose name leads to loopback reads and writes nothing.
+	strange, err := http.NewRequestWithContext(t.Context(), "GET", url+"/v1/kv/k", nil)
+	require.NoError(t, err)
+	strange.Host = "evil.example"
+	resp, err = http.DefaultClient.Do(strange)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusForbidden, resp.StatusCode)
 	http.DefaultClient.CloseIdleConnections()
 	require.NoError(t, agent.Process.Signal(syscall.SIGTERM))
 	for log.Scan() {

@@ -158,6 +158,15 @@ func (c *Config) Unprotected() []string {
 	return open
 }
 
+// hosts are the names by which the HTTP API may be called; none is any.
+func (c *Config) hosts() []string {
+	if len(c.httpHosts) == 0 && !loopback(c.httpAddr) {
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(c.httpAddr) // checked by its kind
+	return append([]string{host}, c.httpHosts...)
+}
+
 // resolveTimeout bounds the look-up of a host name.
 const resolveTimeout = 5 * time.Second
 

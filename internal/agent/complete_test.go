@@ -144,3 +144,22 @@ func TestSafety(t *testing.T) {
 	c := settle(t, Standalone, with("gossip_addr", "10.0.0.1:1", "http_addr", "10.0.0.1:2", "insecure", "true"))
 	require.Len(t, c.Unprotected(), 3, "what is open is logged")
 }
+
+// TestHosts: an API on loopback is called by the names of this machine only.
+func TestHosts(t *testing.T) {
+	for _, test := range []struct {
+		addr, names string
+		want        []string
+	}{
+		{"127.0.0.1:8500", "", []string{"127.0.0.1"}},
+		{"localhost:8500", "node1.example", []string{"localhost", "node1.example"}},
+		{"10.0.0.1:8500", "", nil},
+		{"10.0.0.1:8500", "node1.example", []string{"10.0.0.1", "node1.example"}},
+	} {
+		values := map[string]string{"http_addr": test.addr, "insecure": "true"}
+		if test.names != "" {
+			values["http_hosts"] = test.names
+		}
+		require.Equal(t, test.want, settle(t, Standalone, values).hosts(), test.addr)
+	}
+}

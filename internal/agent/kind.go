@@ -192,25 +192,43 @@ func checkAddress(v string) error {
 	return nil
 }
 
-func addresses(to func(*Config) *[]string) kind {
-	return kind{List: true, allowed: fmt.Sprintf("up to %d addresses host:port, separated by commas", maxSeeds), set: func(c *Config, v string) error {
+// list takes up to most values that check lets pass, of which what says what they are.
+func list(most int, what string, check func(string) error, to func(*Config) *[]string) kind {
+	return kind{List: true, allowed: fmt.Sprintf("up to %d %s, separated by commas", most, what), set: func(c *Config, v string) error {
 		var all []string
 		for field := range strings.SplitSeq(v, ",") {
 			field = strings.TrimSpace(field)
-			if err := checkAddress(field); err != nil {
+			if err := check(field); err != nil {
 				return err
-			}
-			if strings.HasSuffix(field, ":0") {
-				return errors.New("port 0 cannot be called")
 			}
 			all = append(all, field)
 		}
-		if len(all) > maxSeeds {
+		if len(all) > most {
 			return errRefused
 		}
 		*to(c) = all
 		return nil
 	}}
+}
+
+func checkSeed(v string) error {
+	if err := checkAddress(v); err != nil {
+		return err
+	}
+	if strings.HasSuffix(v, ":0") {
+		return errors.New("port 0 cannot be called")
+	}
+	return nil
+}
+
+// checkHost takes a name without a port. Addresses need not be named.
+func checkHost(v string) error {
+	if v == "" || strings.ContainsFunc(v, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(".-_", r)
+	}) {
+		return errRefused
+	}
+	return nil
 }
 
 func gossipKey() kind {

@@ -91,7 +91,7 @@ func TestEverySetting(t *testing.T) {
 	require.NoError(t, certificates.Write(tls))
 	values := map[string]string{
 		"name": "n", "role": "member", "data_dir": "d", "memory": "false", "gossip_addr": "127.0.0.1:1", "gossip_advertise": "127.0.0.2:1",
-		"gossip_key": key32, "mesh_addr": "127.0.0.1:2", "mesh_advertise": "127.0.0.2:2", "http_addr": "127.0.0.1:3", "seeds": "127.0.0.1:4,localhost:5",
+		"gossip_key": key32, "mesh_addr": "127.0.0.1:2", "mesh_advertise": "127.0.0.2:2", "http_addr": "127.0.0.1:3", "http_hosts": "a.example,b", "seeds": "127.0.0.1:4,localhost:5",
 		"expect": "3", "replicas": "2", "tokens": "8", "profile": "wan", "max_value_size": "1000", "http_max_value_size": "100",
 		"max_clock_drift": "5s", "max_outgoing": "7", "log_level": "debug", "log_json": "true", "insecure": "true",
 		"leave_on_stop": "true", "dead_member_reap_after": "off", "sync_rate": "3MiB", "repair_rate": "5000",
@@ -124,6 +124,7 @@ func TestEverySetting(t *testing.T) {
 				ReapAfter: -1, SyncRate: 3 << 20, RepairRate: 5000,
 			}, c.node)
 			require.Equal(t, "127.0.0.1:3", c.httpAddr)
+			require.Equal(t, []string{"127.0.0.1", "a.example", "b"}, c.hosts())
 			require.Equal(t, 100, c.httpMaxValueSize)
 			require.Equal(t, "debug", c.logLevel)
 			require.True(t, c.json)
@@ -148,6 +149,10 @@ func TestWrongValues(t *testing.T) {
 		{"mesh_addr", ":7947", anAddress + ": it names no host; 0.0.0.0 is every interface"},
 		{"mesh_advertise", "x:http", anAddress + ": ports are 0 to 65535"},
 		{"http_addr", "8500", anAddress + ", or empty"},
+		{"http_hosts", "", `allowed is up to 64 host names without ports, separated by commas`},
+		{"http_hosts", "a,b:8500", `allowed is up to 64 host names without ports, separated by commas`},
+		{"http_hosts", "*.example", `allowed is up to 64 host names without ports, separated by commas`},
+		{"http_hosts", strings.Repeat("a,", 64) + "a", `allowed is up to 64 host names without ports, separated by commas`},
 		{"seeds", "", `allowed is up to 64 addresses host:port, separated by commas`},
 		{"seeds", "a:1,,b:2", `allowed is up to 64 addresses host:port, separated by commas`},
 		{"seeds", "a:0", `allowed is up to 64 addresses host:port, separated by commas: port 0 cannot be called`},

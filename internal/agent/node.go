@@ -72,7 +72,7 @@ func Open(c *Config, logger hclog.Logger, m *Measures, version string) (*Node, e
 		return n, nil
 	}
 	n.api = httpapi.New(httpapi.Config{
-		Backend: n, Admin: n, Logger: logger.Named("http"), Metrics: m.handler, NodeName: conf.Name, MaxValueSize: c.httpMaxValueSize,
+		Backend: n, Admin: n, Logger: logger.Named("http"), Metrics: m.handler, NodeName: conf.Name, Hosts: c.hosts(), MaxValueSize: c.httpMaxValueSize,
 	})
 	n.server = httpapi.NewServer(n.api)
 	n.serving.Go(func() { n.served <- n.server.Serve(listener) })

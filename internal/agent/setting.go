@@ -70,6 +70,9 @@ const leaveTimeout = 10 * time.Minute
 // maxSeeds bounds the seeds; a few are enough.
 const maxSeeds = 64
 
+// maxHosts bounds the names by which the HTTP API may be called.
+const maxHosts = 64
+
 // Settings are all settings, in the order in which help shows them.
 var Settings = []*Setting{
 	{Key: "config", kind: path(func(c *Config) *string { return &c.file }),
@@ -94,7 +97,9 @@ var Settings = []*Setting{
 		doc: "where others reach it, when that is another address"},
 	{Key: "http_addr", def: httpapi.DefaultAddr, kind: optionalAddress(func(c *Config) *string { return &c.httpAddr }),
 		doc: "where the HTTP API listens; empty: nowhere"},
-	{Key: "seeds", kind: addresses(func(c *Config) *[]string { return &c.node.Seeds }),
+	{Key: "http_hosts", kind: list(maxHosts, "host names without ports", checkHost, func(c *Config) *[]string { return &c.httpHosts }), fallback: "none when http_addr is loopback, else any name",
+		doc: "names by which the HTTP API may be called besides localhost, http_addr's host and IP addresses; others are refused, since a page in a browser can have its own name lead here"},
+	{Key: "seeds", kind: list(maxSeeds, "addresses host:port", checkSeed, func(c *Config) *[]string { return &c.node.Seeds }),
 		doc: "gossip addresses of nodes to meet; those of all members are best"},
 	{Key: "expect", kind: integer(0, ring.MaxMembers, "", func(c *Config) *int { return &c.node.Expect }), fallback: "1 without seeds; with seeds 0, which never founds a ring",
 		doc: "how many members found the ring together; the same at each of them. It plays no part once there is a ring"},
@@ -155,6 +160,7 @@ type Config struct {
 	node             chord.Config
 	file             string
 	httpAddr         string
+	httpHosts        []string
 	httpMaxValueSize int
 	logLevel         string
 	json             bool
