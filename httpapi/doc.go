@@ -148,7 +148,8 @@
 // those of its struct. A page of a verification is of 10,000 keys at most.
 //
 // A plain PUT takes ?expires_after with a duration, "30s", after which the key is to
-// disappear. Every write takes the fence of a lock as ?fence_key and ?fence_token.
+// disappear. PUT and DELETE of keys, tx/put and tx/delete take the fence of a lock as
+// ?fence_key and ?fence_token; a pop has none and refuses them.
 // An entry has its ExpiresAfter and its LockToken, of which a fence is made, when it
 // has them. /v1/session/create takes Data in base64, which is given back, and Node is
 // not kept then.

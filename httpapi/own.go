@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"unicode/utf8"
@@ -31,18 +32,27 @@ func (h *Handler) pop(key string) answer {
 		if key == "" {
 			return errNoKey()
 		}
-		e, err := h.cfg.Backend.Pop(r.Context(), key)
-		return h.writePopped(w, r, key, e, err)
+		return h.popped(w, r, key, func(ctx context.Context) (*backend.Entry, error) { return h.cfg.Backend.Pop(ctx, key) })
 	}
 }
 
 // popItem answers POST /v1/chord/popitem with the entry it deleted.
 func (h *Handler) popItem(w http.ResponseWriter, r *http.Request) error {
-	e, err := h.cfg.Backend.PopItem(r.Context())
-	return h.writePopped(w, r, "", e, err)
+	return h.popped(w, r, "", h.cfg.Backend.PopItem)
 }
 
-func (h *Handler) writePopped(w http.ResponseWriter, r *http.Request, key string, e *backend.Entry, err error) error {
+// popped answers with the entry that pop deletes.
+func (h *Handler) popped(w http.ResponseWriter, r *http.Request, key string, pop func(context.Context) (*backend.Entry, error)) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"fence_key", "fence_token"} {
+		if q.Has(name) {
+			return backend.Errorf(backend.Invalid, "", "Invalid query parameter: %q - a pop takes no fence; read the key, and delete it with ?cas and the fence", name)
+		}
+	}
+	e, err := pop(r.Context())
 	if err != nil {
 		return asError(err, key, true)
 	}
