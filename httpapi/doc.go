@@ -46,8 +46,10 @@
 //
 // What needs transactions or sessions is 400 where the backend has none.
 //
-// A response lists at most 1,048,576 names; a longer listing is 413, and
-// /v1/chord/list pages through it.
+// A response lists at most 1,048,576 names, and names and values of 64 MiB together; a
+// larger listing is 413. /v1/chord/list pages through it, and a page ends there too,
+// with More. Four listings run at once that may have more than 4 MiB; further ones
+// wait for their turn.
 //
 // # Transactions
 //

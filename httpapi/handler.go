@@ -27,10 +27,6 @@ const (
 	// ring run at once. They have places of their own so that an operator can
 	// still look at a node whose data places are all taken.
 	maxOperator = 64
-	// maxListItems is how many keys, or folded names, one response lists. A
-	// listing of more is refused: the caller takes a narrower prefix, or pages
-	// with /v1/chord/list.
-	maxListItems = 1 << 20
 	// writeGrace is how long a response may take to leave after its deadline.
 	writeGrace = 30 * time.Second
 )
@@ -78,10 +74,12 @@ type Handler struct {
 	operator chan struct{}
 	waiting  chan struct{}
 	large    chan struct{}
+	listings chan struct{}
 	can      backend.Capability // of the backend
 	watcher  backend.Watcher    // nil where the backend is none
 	txs      *opentx.Table[string]
 	maxItems int
+	maxBytes int
 	newest   atomic.Uint64
 	// newestSession is the highest index of a session that was met, at least 1.
 	newestSession atomic.Uint64
@@ -119,8 +117,10 @@ func New(cfg Config) *Handler {
 		operator: make(chan struct{}, maxOperator),
 		waiting:  make(chan struct{}, maxWaiting),
 		large:    make(chan struct{}, maxLarge),
+		listings: make(chan struct{}, maxListings),
 		can:      backend.CapabilitiesOf(cfg.Backend),
 		maxItems: maxListItems,
+		maxBytes: maxListBytes,
 	}
 	if h.can.Has(backend.CanWatch) {
 		h.watcher = cfg.Backend.(backend.Watcher)

@@ -120,27 +120,6 @@ func (h *Handler) blockedPage(ctx context.Context, q query, list backend.ListQue
 	return page, index, err
 }
 
-// A lister is a backend, or a transaction.
-type lister interface {
-	List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error)
-}
-
-// page lists what q asks for, within the limit on one response.
-func (h *Handler) page(ctx context.Context, from lister, q backend.ListQuery) (*backend.ListResult, error) {
-	all := q.Limit <= 0 || q.Limit > h.maxItems
-	if all {
-		q.Limit = h.maxItems
-	}
-	page, err := from.List(ctx, q)
-	if err != nil {
-		return nil, asError(err, q.Prefix, false)
-	}
-	if all && page.More {
-		return nil, backend.Errorf(backend.TooLarge, q.Prefix, "more than %d names lie under the prefix; take a narrower one, or page with /v1/chord/list", h.maxItems)
-	}
-	return page, nil
-}
-
 // setMeta sets the headers that Consul's clients read after every read. Index 0
 // stands for nothing found.
 func (h *Handler) setMeta(w http.ResponseWriter, index uint64, known bool) {

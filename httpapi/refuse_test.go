@@ -308,34 +308,6 @@ func TestBodyThatStalls(t *testing.T) {
 	require.Equal(t, 404, n.send("GET", "/v1/kv/k", "").status)
 }
 
-// TestLongListings are refused whole, and can be paged through.
-func TestLongListings(t *testing.T) {
-	n := serve(t, nil)
-	n.handler.maxItems = 3
-	c := n.client()
-	for _, key := range []string{"a", "b", "c"} {
-		_, err := c.Put(t.Context(), key, nil, backend.PutOptions{})
-		require.NoError(t, err)
-	}
-	require.Equal(t, `["a","b","c"]`, n.send("GET", "/v1/kv/?keys", "").body, "at the limit")
-	_, err := c.Put(t.Context(), "d", nil, backend.PutOptions{})
-	require.NoError(t, err)
-	for _, target := range []string{"/v1/kv/?keys", "/v1/kv/?recurse", "/v1/chord/list", "/v1/chord/list?limit=4"} {
-		got := n.send("GET", target, "")
-		require.Equal(t, 413, got.status, target)
-		require.Contains(t, got.body, "more than 3 names lie under the prefix")
-		require.NotContains(t, got.body, "Value exceeds")
-	}
-	_, err = c.List(t.Context(), backend.ListQuery{})
-	require.ErrorIs(t, err, backend.ErrTooLarge)
-	page, err := c.List(t.Context(), backend.ListQuery{Limit: 3})
-	require.NoError(t, err)
-	require.True(t, page.More)
-	page, err = c.List(t.Context(), backend.ListQuery{Limit: 3, After: "c"})
-	require.NoError(t, err)
-	require.Equal(t, []string{"d"}, page.Names())
-}
-
 func TestCrossOriginIsRefused(t *testing.T) {
 	n := serve(t, nil)
 	require.Equal(t, 200, n.send("PUT", "/v1/kv/k", "v").status)

@@ -37,8 +37,8 @@ func (h *Handler) waits(r *http.Request) bool {
 	if !(isKV && h.watcher != nil) && !strings.HasPrefix(r.URL.Path, "/v1/session/") {
 		return false
 	}
-	index := r.URL.Query().Get("index")
-	return index != "" && index != "0"
+	index, err := strconv.ParseUint(r.URL.Query().Get("index"), 10, 64)
+	return err == nil && index > 0 // as parseQuery reads it
 }
 
 // usual is the time that a request of a key may take which names none.
