@@ -45,6 +45,8 @@ type call struct {
 	harmless bool
 	// again says that a repetition changes nothing more.
 	again bool
+	// single says that a repetition would be told of the first time only that it was.
+	single bool
 	// waits says that it may take long and use one of the connections for that.
 	waits bool
 	// doubt says how to settle an unknown outcome; empty: by reading the key.
@@ -98,7 +100,7 @@ func (c *Client) do(ctx context.Context, what call) (*reply, error) {
 		// the call may simply go on.
 		granted, bad := time.ParseDuration(got.header.Get(headerTimeout))
 		goesOn := failed.Code == backend.NoQuorum || what.again && failed.Code == backend.UnknownOutcome
-		if !goesOn || bad != nil || time.Since(start) < granted || bounded && granted >= asked {
+		if what.single || !goesOn || bad != nil || time.Since(start) < granted || bounded && granted >= asked {
 			return nil, failed
 		}
 	}

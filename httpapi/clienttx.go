@@ -118,6 +118,7 @@ func (t *clientTx) end(ctx context.Context, how string) error {
 		return errOver("")
 	}
 	what := t.call(how, "")
+	what.single = true // it takes the transaction from the agent's table
 	what.harmless, what.doubt = t.readOnly || how == "rollback", "read what it wrote to see what holds"
 	_, err := t.c.change(ctx, what)
 	return err

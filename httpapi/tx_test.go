@@ -166,3 +166,33 @@ func TestTransactionAtAnotherAgent(t *testing.T) {
 	require.ErrorIs(t, err, backend.ErrTxnDone)
 	require.ErrorContains(t, err, "begun at another agent")
 }
+
+// slowCommits is a backend whose transactions do not come to their end in time.
+type slowCommits struct {
+	backend.Backend
+	backend.Transactional
+}
+
+func (s slowCommits) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
+	tx, err := s.Transactional.Begin(ctx, opts)
+	return slowTx{tx}, err
+}
+
+type slowTx struct{ backend.Tx }
+
+func (slowTx) Commit(ctx context.Context) error {
+	<-ctx.Done()
+	return backend.Errorf(backend.NoQuorum, "", "too few")
+}
+
+// TestCommitIsSentOnce: the agent knows the transaction only once, so that a second
+// commit would be told that it is over, and not why.
+func TestCommitIsSentOnce(t *testing.T) {
+	store := memory.New(backend.DefaultLimits())
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	n := serve(t, func(cfg *Config) { cfg.Backend, cfg.MaxTimeout = slowCommits{store, store}, 200*time.Millisecond })
+	tx, err := n.client().Begin(t.Context(), backend.TxOptions{})
+	require.NoError(t, err)
+	require.ErrorIs(t, tx.Commit(context.Background()), backend.ErrNoQuorum)
+	require.ErrorIs(t, tx.Commit(context.Background()), backend.ErrTxnDone)
+}
