@@ -73,7 +73,8 @@
 // A session's index is that of its creation. Nothing tells of the end of one, so
 // X-Consul-Index of a list, and of a session that is gone, is the highest that this
 // server has met; and a blocking query looks every second whether the answer is
-// another, and is answered after 10 seconds in any case.
+// another, and is answered after 10 seconds in any case. Where the index is the
+// caller's own then, a lower one is told, as of a prefix.
 //
 // A lock is a key that a live session holds: ?acquire and ?release answer true, or
 // false when they are lost, and 500 "invalid session" when the session has ended.

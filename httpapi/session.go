@@ -128,9 +128,10 @@ func (h *Handler) destroySession(id string) answer {
 func (h *Handler) sessionInfo(id string) answer {
 	return h.named(id, func(w http.ResponseWriter, r *http.Request) error {
 		return h.blockedSessions(w, r, func(ctx context.Context) ([]wireSession, uint64, error) {
+			newest := h.newestSession.Load() // before the read, as in listed
 			found, err := h.sessions().Session(ctx, id)
 			if err != nil || found == nil {
-				return []wireSession{}, h.newestSession.Load(), err
+				return []wireSession{}, newest, err
 			}
 			return []wireSession{h.toWireSession(found)}, found.CreateIndex, nil
 		})
@@ -155,19 +156,24 @@ func (h *Handler) nodeSessions(name string) answer {
 // listed answers with the sessions that are wanted.
 func (h *Handler) listed(w http.ResponseWriter, r *http.Request, wanted func(wireSession) bool) error {
 	return h.blockedSessions(w, r, func(ctx context.Context) ([]wireSession, uint64, error) {
+		// Before the read: who is told an index has seen the session that it is of.
+		index := h.newestSession.Load()
 		all, err := h.sessions().Sessions(ctx)
 		out := make([]wireSession, 0, len(all))
 		for _, s := range all {
+			index = max(index, s.CreateIndex)
 			if one := h.toWireSession(s); wanted(one) {
 				out = append(out, one)
 			}
 		}
-		return out, h.newestSession.Load(), err
+		return out, index, err
 	})
 }
 
 // blockedSessions answers with what read finds, for a blocking query once that has
-// a higher index or is another than at first, or the time is over.
+// a higher index or is another than at first, or the time is over. As the end of a
+// session has no index, and may have come before, the answer never has the index that
+// the caller has: Consul's clients would throw it away.
 func (h *Handler) blockedSessions(w http.ResponseWriter, r *http.Request, read func(ctx context.Context) ([]wireSession, uint64, error)) error {
 	q, err := parseQuery(r)
 	if err != nil {
@@ -197,6 +203,9 @@ func (h *Handler) blockedSessions(w http.ResponseWriter, r *http.Request, read f
 			case <-ctx.Done():
 				err = ctx.Err()
 			}
+		}
+		if index == q.index {
+			index = below(index)
 		}
 	}
 	if err != nil {
