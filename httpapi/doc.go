@@ -163,5 +163,6 @@
 //
 // The header X-Chord-Timeout (a Go duration, "1.5s") says how long the caller
 // will wait. It becomes the deadline of the backend's call, within
-// Config.MaxTimeout, and the response repeats what was granted.
+// Config.MaxTimeout, and the response repeats what was granted. A body has to arrive
+// within Config.RequestTimeout all the same.
 package httpapi

@@ -56,7 +56,7 @@ type Config struct {
 	// 16 large transactions of 16 MiB each. 0: 1024.
 	MaxConcurrent int
 	// RequestTimeout is the deadline of a request that names none, but for that to
-	// leave, whose is MaxTimeout. 0: 30 s.
+	// leave, whose is MaxTimeout; and how long the body of any may take. 0: 30 s.
 	RequestTimeout time.Duration
 	// MaxTimeout bounds the deadline that a request may ask for with
 	// X-Chord-Timeout. 0: 10 minutes.
@@ -167,19 +167,19 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	places, advice := h.operator, ""
+	places := h.operator
 	switch {
 	case h.waits(r):
 		places = h.waiting
 	case isData(r.URL.Path):
-		places, advice = h.data, ", or raise http.max_concurrent"
+		places = h.data
 	}
 	select {
 	case places <- struct{}{}:
 		defer func() { <-places }()
 	default:
 		h.refused.Add(1)
-		writeError(w, backend.Errorf(backend.NotReady, "", "this node already serves %d requests, its limit; try again%s", cap(places), advice))
+		writeError(w, backend.Errorf(backend.NotReady, "", "this node already serves %d requests, its limit; try again", cap(places)))
 		return
 	}
 	h.dispatch(w, r)
@@ -217,7 +217,7 @@ func (h *Handler) serve(usual time.Duration, a answer) http.Handler {
 		// A client that reads slowly must not keep a place for ever. A
 		// ResponseWriter without deadlines is no connection: nothing to bound.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout + writeGrace))
-		boundBody(w, r, timeout)
+		boundBody(w, r, min(timeout, h.cfg.RequestTimeout)) // who sends slowly has a place
 		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
 		if err := a(w, r.WithContext(ctx)); err != nil {

@@ -219,7 +219,7 @@ func TestTooManyRequests(t *testing.T) {
 	got := n.send("GET", "/v1/kv/k", "")
 	require.Equal(t, 503, got.status)
 	require.Equal(t, "1", got.header.Get("Retry-After"))
-	require.Equal(t, "not ready: this node already serves 2 requests, its limit; try again, or raise http.max_concurrent\n", got.body)
+	require.Equal(t, "not ready: this node already serves 2 requests, its limit; try again\n", got.body)
 	require.Equal(t, 503, n.send("GET", "/v1/chord/list", "").status)
 	_, err := c.Get(t.Context(), "k", backend.GetOptions{})
 	require.ErrorIs(t, err, backend.ErrNotReady)
@@ -290,14 +290,15 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// TestBodyThatStalls keeps its place no longer than the request may take.
+// TestBodyThatStalls keeps its place no longer than a request usually may, whatever it
+// asks for.
 func TestBodyThatStalls(t *testing.T) {
 	n := serve(t, func(cfg *Config) { cfg.RequestTimeout = 20 * time.Millisecond })
 	for line, status := range map[string]int{"PUT /v1/kv/k": 400, "GET /v1/health": 200, "PATCH /v1/kv/k": 405} {
 		conn, err := net.Dial("tcp", n.Listener.Addr().String())
 		require.NoError(t, err)
 		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
-		_, err = io.WriteString(conn, line+" HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+		_, err = io.WriteString(conn, line+" HTTP/1.1\r\nHost: a\r\nX-Chord-Timeout: 10m\r\nContent-Length: 10\r\n\r\nhalf")
 		require.NoError(t, err)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		require.NoError(t, err, line)
