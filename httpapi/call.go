@@ -95,6 +95,9 @@ func (c *Client) do(ctx context.Context, what call) (*reply, error) {
 			return got, nil
 		}
 		failed := c.refusal(what, got)
+		if failed.Code == backend.TooLarge {
+			c.forgetLimits()
+		}
 		// The agent gives up after its own longest time-out, which may be
 		// shorter than the caller's patience. NoQuorum says nothing happened, so
 		// the call may simply go on.
@@ -119,7 +122,12 @@ func (c *Client) once(ctx context.Context, what call, timeout time.Duration) (*r
 	sent.Store(true)
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { sent.Store(false) },
-		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+		GotConn: func(conn httptrace.GotConnInfo) {
+			sent.Store(true)
+			if !conn.Reused {
+				c.forgetLimits() // it may be another agent
+			}
+		},
 	})
 	target := *c.base
 	target.Path, target.RawQuery = what.path, what.query.Encode()

@@ -136,8 +136,9 @@ func parseAddr(addr string) (*url.URL, error) {
 // Addr returns the agent's address as a URL.
 func (c *Client) Addr() string { return c.base.String() }
 
-// Limits asks the agent for its limits and remembers the answer. While the agent
-// can not be asked it returns the defaults of this API.
+// Limits asks the agent for its limits and remembers the answer until the agent finds
+// something too large, or there is a new connection to it. While the agent can not be
+// asked it returns the defaults of this API.
 func (c *Client) Limits() backend.Limits {
 	if wire := c.agent(); wire != nil {
 		return backend.Limits{MaxKeySize: wire.MaxKeySize, MaxValueSize: wire.MaxValueSize}
@@ -163,7 +164,8 @@ func (c *Client) Capabilities() backend.Capability {
 	return wire.Capabilities
 }
 
-// agent asks the agent for its limits, once; nil while it can not be asked.
+// agent asks the agent for its limits, unless they are known; nil while it can not be
+// asked.
 func (c *Client) agent() *wireLimits {
 	c.mu.Lock()
 	known := c.limits
@@ -185,6 +187,12 @@ func (c *Client) agent() *wireLimits {
 	c.limits = &wire
 	c.mu.Unlock()
 	return &wire
+}
+
+func (c *Client) forgetLimits() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limits = nil
 }
 
 // Close ends the client: calls that wait fail with Closed, and so do later ones;

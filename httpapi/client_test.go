@@ -105,6 +105,44 @@ func TestNobodyListens(t *testing.T) {
 	require.Equal(t, DefaultMaxValueSize, c.Limits().MaxValueSize, "a guess")
 }
 
+// TestTxnWhileNobodyListens is NotReady like all else: the agent alone knows its limits.
+func TestTxnWhileNobodyListens(t *testing.T) {
+	n := serve(t, nil)
+	c := n.client()
+	n.Close()
+	large := []backend.TxnOp{{Verb: backend.VerbSet, Key: "k", Value: make([]byte, DefaultMaxValueSize+1)}}
+	_, err := c.Txn(t.Context(), large)
+	require.ErrorIs(t, err, backend.ErrNotReady)
+	_, err = c.Txn(t.Context(), []backend.TxnOp{{Verb: backend.VerbSet, Key: "\xff"}})
+	require.ErrorIs(t, err, backend.ErrInvalid, "JSON can not carry it")
+}
+
+// TestLimitsOfAnotherAgent: what an agent said of itself is asked again once it has
+// refused something, or there is a new connection, perhaps to the next one.
+func TestLimitsOfAnotherAgent(t *testing.T) {
+	n := serve(t, nil)
+	c := n.client()
+	n.handler.cfg.MaxValueSize = 3
+	require.Equal(t, 3, c.Limits().MaxValueSize)
+	n.handler.cfg.MaxValueSize = 2
+	require.Equal(t, 3, c.Limits().MaxValueSize, "it is not asked each time")
+	for _, refused := range []func() error{
+		func() error { _, err := c.Put(t.Context(), "k", []byte("v.."), backend.PutOptions{}); return err },
+		func() error {
+			_, err := c.Txn(t.Context(), []backend.TxnOp{{Verb: backend.VerbSet, Key: "k", Value: []byte("v...")}})
+			return err
+		},
+	} {
+		require.ErrorIs(t, refused(), backend.ErrTooLarge)
+		require.Equal(t, n.handler.cfg.MaxValueSize, c.Limits().MaxValueSize)
+		n.handler.cfg.MaxValueSize++
+	}
+	c.http.CloseIdleConnections()
+	_, err := c.Get(t.Context(), "k", backend.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 4, c.Limits().MaxValueSize)
+}
+
 func TestConnectionBreaksBeforeTheAnswer(t *testing.T) {
 	c := stranger(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	for name, err := range reads(t.Context(), c) {
