@@ -91,6 +91,9 @@ func splitAddr(addr string) (host string, port uint16) {
 // leader answers with the address of this node, since every node can serve every
 // key, or with "" while there is no quorum, as Consul does without a leader.
 func (h *Handler) leader(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parseQuery(r); err != nil {
+		return err
+	}
 	status, err := h.cfg.Admin.Status(r.Context())
 	if err != nil {
 		return err
@@ -104,6 +107,9 @@ func (h *Handler) leader(w http.ResponseWriter, r *http.Request) error {
 
 // peers answers with the addresses of the ring's members, dead ones included.
 func (h *Handler) peers(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parseQuery(r); err != nil {
+		return err
+	}
 	ring, err := h.cfg.Admin.Ring(r.Context())
 	if err != nil {
 		return err

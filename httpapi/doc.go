@@ -27,8 +27,8 @@
 // Every read is linearizable unless it says ?stale, so ?consistent is taken and
 // changes nothing. ?stale asks one owner, and nobody knows how far that is behind:
 // X-Consul-LastContact is always 0. A blocking query is linearizable all the same.
-// ?dc and tokens are taken and not looked at. ?ns and ?partition are refused:
-// ignoring them would mix what the caller keeps apart.
+// Tokens are taken and not looked at. ?ns and ?partition are refused, and any ?dc but
+// dc1: ignoring them would mix what the caller keeps apart.
 //
 // With ?index a read waits until the key, or what lies under the prefix, has
 // another index, or for ?wait: 5 minutes by default, 10 at most, and up to a 16th
@@ -114,7 +114,7 @@
 //	409 conflict outside cas, transaction conflict or done, fenced, lock lost
 //	413 too large
 //	500 unknown outcome, internal, session invalid, a flags or cas that is no number,
-//	    a TTL, Behavior or check that can not be
+//	    a TTL, Behavior or check that can not be, another datacenter than dc1
 //	503 no quorum, not ready, closed, too many requests; with Retry-After
 //
 // No quorum is 503, where Consul says 500 "No cluster leader": 503 is what load

@@ -37,6 +37,9 @@ func parseQuery(r *http.Request) (query, error) {
 			return q, backend.Errorf(backend.Invalid, "", "Invalid index")
 		}
 	}
+	if dc := q.Get("dc"); dc != "" && dc != datacenter {
+		return q, &statusError{http.StatusInternalServerError, backend.Errorf(backend.Invalid, "", "No path to datacenter")}
+	}
 	for _, name := range []string{"ns", "partition"} {
 		if q.Get(name) != "" {
 			return q, backend.Errorf(backend.Invalid, "", "Invalid query parameter: %q - namespaces and partitions do not exist here", name)
