@@ -128,13 +128,13 @@ func (c *Client) change(ctx context.Context, what call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e := readError(got.header); e != nil {
+		return nil, e // also with true: a delete of what is not there; see kvDelete
+	}
 	switch strings.TrimSpace(string(got.body)) {
 	case "true":
 		return got, nil
 	case "false":
-		if e := readError(got.header); e != nil {
-			return nil, e
-		}
 		return nil, backend.Errorf(backend.Conflict, what.key, "the condition did not hold")
 	}
 	return nil, backend.Errorf(backend.UnknownOutcome, what.key, "%s answered neither true nor false", c.base.Host)

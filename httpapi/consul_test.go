@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/backend"
 )
 
 // TestRequestsOfConsulsClient sends, in order and against one store, what
@@ -53,6 +56,8 @@ func TestRequestsOfConsulsClient(t *testing.T) {
 		{"GET", "/v1/kv/app/a", "", 200, `[{"LockIndex":0,"Key":"app/a","Flags":0,"Value":"d29u","CreateIndex":2,"ModifyIndex":5}]`, "5"},
 		{"DELETE", "/v1/kv/app/a?cas=2", "", 200, "false", ""},
 		{"DELETE", "/v1/kv/app/a?cas=5", "", 200, "true", ""},
+		{"DELETE", "/v1/kv/app/a?cas=5", "", 200, "true", ""}, // again, after a lost answer
+		{"DELETE", "/v1/kv/never?cas=0", "", 200, "true", ""},
 		{"DELETE", "/v1/kv/never", "", 200, "true", ""},
 		{"GET", "/v1/kv/app/?keys=", "", 200, `["app/db/x","app/empty"]`, "7"},
 		{"DELETE", "/v1/kv/app/?recurse=", "", 200, "true", ""},
@@ -78,6 +83,25 @@ func TestRequestsOfConsulsClient(t *testing.T) {
 			require.Equal(t, "application/json", got.header.Get("Content-Type"), name)
 		}
 	}
+}
+
+// TestOurDeleteOfNothing: what Consul calls true is a conflict in our contract, which the
+// headers keep.
+func TestOurDeleteOfNothing(t *testing.T) {
+	n := serve(t, nil)
+	got := n.send("DELETE", "/v1/kv/never?cas=7", "")
+	require.Equal(t, "true", got.body)
+	require.Equal(t, "conflict", got.header.Get(headerCode))
+	require.ErrorIs(t, n.client().Delete(t.Context(), "never", backend.DeleteOptions{If: backend.IfIndex(7)}), backend.ErrConflict)
+
+	s := &scripted{
+		del: func(_ context.Context, key string) error { return backend.Errorf(backend.Conflict, key, "no") },
+		get: func(_ context.Context, key string) (*backend.Entry, error) {
+			return nil, backend.Errorf(backend.NoQuorum, key, "too few")
+		},
+	}
+	n = serve(t, func(cfg *Config) { cfg.Backend = s })
+	require.Equal(t, 503, n.send("DELETE", "/v1/kv/k?cas=7", "").status)
 }
 
 func TestPretty(t *testing.T) {

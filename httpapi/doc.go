@@ -44,6 +44,10 @@
 // deleted one key after another: keys that are written meanwhile may stay, and when
 // it fails half way the error is UnknownOutcome.
 //
+// DELETE with ?cas is true for a key that does not exist, whatever the index, as in
+// Consul; the headers say conflict then, as backend.Backend does. In a transaction
+// delete-cas of such a key fails.
+//
 // What needs transactions or sessions is 400 where the backend has none.
 //
 // A response lists at most 1,048,576 names, and names and values of 64 MiB together; a

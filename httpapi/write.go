@@ -133,7 +133,8 @@ func (h *Handler) tooLarge(key string, size int64, limit int) error {
 		"put failed due to value being too large: Value exceeds the limit of %d bytes, a body of %d bytes or more is too large; split it, or raise %s on every member", limit, size, name)
 }
 
-// kvDelete answers DELETE /v1/kv/KEY with true, or with false for a lost cas.
+// kvDelete answers DELETE /v1/kv/KEY with true, or with false for a lost cas of a key
+// that exists.
 func (h *Handler) kvDelete(key string) answer {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		q, err := parseQuery(r)
@@ -159,8 +160,19 @@ func (h *Handler) kvDelete(key string) answer {
 		if opts.If, err = q.condition(); err != nil {
 			return err
 		}
-		_, conditional := opts.If.Index()
-		return writeOutcome(w, r, key, conditional, h.cfg.Backend.Delete(r.Context(), key, opts))
+		err = h.cfg.Backend.Delete(r.Context(), key, opts)
+		var e *backend.Error
+		if _, conditional := opts.If.Index(); !conditional || !errors.As(err, &e) || e.Code != backend.Conflict {
+			return writeOutcome(w, r, key, false, err)
+		}
+		// What Consul answers for a key that does not exist, so that who repeats a
+		// delete is not told that it was lost. The headers have our contract's answer.
+		left, err := h.cfg.Backend.Get(r.Context(), key, backend.GetOptions{})
+		if err != nil {
+			return asError(err, key, false)
+		}
+		setErrorHeaders(w.Header(), e)
+		return writeJSON(w, r, http.StatusOK, left == nil)
 	}
 }
 
