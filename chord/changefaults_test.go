@@ -3,6 +3,7 @@ package chord
 import (
 	"context"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +44,32 @@ func TestChainGap(t *testing.T) {
 	require.Equal(t, id, back.ID(), "it dropped its data though others have the chain")
 	for _, key := range keys {
 		require.Equal(t, key, get(t, a.Node(), key))
+	}
+}
+
+// What a member holds is given up only when nobody else can have the configurations
+// that it lacks: not for one that joined later while a third member restarts.
+func TestChainIsGone(t *testing.T) {
+	for _, c := range []struct{ members, lack, alive, want string }{
+		{"ace", "e", "e", ""},
+		{"ace", "e", "ae", ""},
+		{"ace", "ae", "ae", "gone"},
+		{"abcde", "de", "de", ""},
+		{"abcde", "bde", "abde", ""},
+		{"abcde", "bde", "bde", "gone"},
+		{"ce", "e", "e", "gone"},
+		{"ce", "", "", ""},
+		{"e", "e", "e", "gone"}, // this member was removed
+	} {
+		conf, names := &ring.Configuration{New: ring.Side{Replicas: 5}}, map[ring.ID]string{}
+		for _, name := range strings.Split(c.members, "") {
+			id := ring.NodeID([]byte(name))
+			conf.New.Members, names[id] = append(conf.New.Members, ring.Member{ID: id, Name: name}), name
+		}
+		in := func(set string) func(ring.ID) bool {
+			return func(id ring.ID) bool { return strings.Contains(set, names[id]) }
+		}
+		require.Equal(t, c.want == "gone", chainGone(conf, ring.NodeID([]byte("c")), in(c.lack), in(c.alive)), "%+v", c)
 	}
 }
 

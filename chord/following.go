@@ -96,29 +96,58 @@ func (f *follower) follow() error {
 		}
 		errs = append(errs, err)
 	}
+	f.judge(have.Epoch)
 	return errors.Join(errs...)
 }
 
 // gapAt notes that a node does not have the configuration after epoch. Those who
-// joined later never had it. Only when all but f of the ring say so it is gone, and
-// this node has to start anew.
+// joined later never had it.
 func (f *follower) gapAt(epoch uint64, node ring.Node) {
-	n := f.node
 	if f.epoch != epoch || f.gaps == nil {
 		f.epoch, f.gaps = epoch, map[ring.Node]bool{}
 	}
 	f.gaps[node] = true
-	newest, err := n.fetchConfiguration(node)
-	if err != nil {
+}
+
+// judge starts this node anew when the configuration after epoch is gone.
+func (f *follower) judge(epoch uint64) {
+	n := f.node
+	if f.epoch != epoch {
 		return
 	}
-	lacking := 0
-	for _, m := range newest.New.Members {
-		if f.gaps[m.ID.Node()] || m.ID == n.id {
-			lacking++
+	var newest *ring.Configuration
+	for node := range f.gaps {
+		if conf, err := n.fetchConfiguration(node); err == nil && (newest == nil || conf.Epoch > newest.Epoch) {
+			newest = conf
 		}
 	}
-	if lacking >= len(newest.New.Members)-newest.New.Faults() {
+	if newest == nil {
+		return
+	}
+	alive := map[ring.ID]bool{}
+	for _, g := range n.gossip.Members() {
+		alive[g.ID] = g.State == gossip.Alive
+	}
+	if chainGone(newest, n.id, func(id ring.ID) bool { return f.gaps[id.Node()] }, func(id ring.ID) bool { return alive[id] }) {
 		n.renew("the configurations since it was last here are no longer to be had")
 	}
+}
+
+// chainGone reports whether nobody else can have the configurations that a node needs
+// to follow: all but f of the ring's others lack them, and all of those that are alive.
+func chainGone(newest *ring.Configuration, self ring.ID, lacks, alive func(ring.ID) bool) bool {
+	others, lacking := 0, 0
+	for _, m := range newest.New.Members {
+		switch {
+		case m.ID == self:
+		case lacks(m.ID):
+			others++
+			lacking++
+		case alive(m.ID):
+			return false
+		default:
+			others++
+		}
+	}
+	return lacking >= min(len(newest.New.Members)-newest.New.Faults(), others)
 }
