@@ -174,6 +174,7 @@ func (b *bank) goOn() {
 // TestBankWhileAMemberGoes: one of five members is closed while money moves through
 // all of them.
 func TestBankWhileAMemberGoes(t *testing.T) {
+	t.Parallel()
 	nodes := openMembers(t, 5, 5, func(_ int, cfg *Config) { cfg.txns.Timeout = 500 * time.Millisecond })
 	for _, n := range nodes {
 		waitReady(t, n)
@@ -190,6 +191,7 @@ func TestBankWhileAMemberGoes(t *testing.T) {
 
 // TestBankWhileTheRingGrows: two members join while money moves.
 func TestBankWhileTheRingGrows(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 3)
 	b := openBank(t, nodes[0])
 	stop := b.work(nodes)

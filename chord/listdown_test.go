@@ -116,6 +116,7 @@ func TestListSettlesHalfWrites(t *testing.T) {
 // TestListWithoutQuorum ends at the deadline, says how many answered, and a list
 // that waits goes on by itself as soon as it can.
 func TestListWithoutQuorum(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	nodes := openMembers(t, 5, 5, func(i int, cfg *Config) {
 		if i == 2 {

@@ -167,6 +167,7 @@ func TestForcedRemoval(t *testing.T) {
 
 // TestClientFollows: a client works by the newest configuration too.
 func TestClientFollows(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 1)
 	client := openNode(t, Config{Name: "client", Role: RoleClient, Seeds: []string{nodes[0].GossipAddr()}})
 	waitReady(t, client)
@@ -193,6 +194,7 @@ func startInstance(t testing.TB, cfg Config) *Instance {
 // TestRestoredFromBackup: a member does not come back with a data directory that
 // is older than what the others have seen of it.
 func TestRestoredFromBackup(t *testing.T) {
+	t.Parallel()
 	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
 	put(t, nodes[0].Node(), "k", "old")
 	require.NoError(t, nodes[2].Close())

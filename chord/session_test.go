@@ -329,6 +329,7 @@ func TestWaiterWhoseSessionEnds(t *testing.T) {
 // to six; no two holders count at a time, and none counts in vain. A session that
 // held keys before is swept after.
 func TestLocksWhileTheRingGrows(t *testing.T) {
+	t.Parallel()
 	nodes, _ := openTimed(t, 3, nil)
 	old := newSession(t, nodes[0], backend.SessionOptions{LockDelay: backend.NoLockDelay})
 	keys := numbered("old/", 100)

@@ -132,6 +132,7 @@ func TestAbandoned(t *testing.T) {
 // TestListAroundIntents: pages and folders are made of what transactions say of the
 // keys that they hold.
 func TestListAroundIntents(t *testing.T) {
+	t.Parallel()
 	nodes := openRing(t, 3)
 	fill(t, nodes, numbered("k/a/", 6))
 	fill(t, nodes, numbered("k/b/", 3))
@@ -316,6 +317,7 @@ func TestLargestTransaction(t *testing.T) {
 
 // TestStatusesAreForgotten: a transaction leaves nothing on the disks.
 func TestStatusesAreForgotten(t *testing.T) {
+	t.Parallel()
 	nodes := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.forgetAge = 100 * time.Millisecond })
 	for _, n := range nodes {
 		waitReady(t, n)

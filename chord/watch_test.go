@@ -28,6 +28,7 @@ func state(ctx context.Context, w backend.Watcher, q backend.WatchQuery) (uint64
 // TestWatchRounds: among random changes at all members no wake-up is lost, for
 // those who always wait and for those who come back late.
 func TestWatchRounds(t *testing.T) {
+	t.Parallel()
 	const (
 		rounds = 10_000
 		most   = 10 * time.Second
@@ -172,6 +173,7 @@ func TestWatchThroughChanges(t *testing.T) {
 // Watch and List alike, until that is forgotten; then it is 1 or that of what
 // is left.
 func TestWatchForgotten(t *testing.T) {
+	t.Parallel()
 	nodes := openMembers(t, 3, 3, func(_ int, cfg *Config) { cfg.forgetAge = 100 * time.Millisecond })
 	ctx := within(t, limit)
 	put(t, nodes[0], "f/a", "v")

@@ -14,6 +14,7 @@ import (
 // transactions, for longer than these may last. The others go on as soon as that
 // time is over; and when the two wake up, what they were at does no harm.
 func TestFreezeCoordinators(t *testing.T) {
+	t.Parallel()
 	r := startRing(t, func(c *cluster.Config) { c.Members = 6 })
 	t.Logf("seed %d", seed)
 	b, err := bank.Open(r.ctx, bank.Config{Seed: seed, Tellers: 8, Think: 40 * time.Millisecond}, r.targets()...)

@@ -244,6 +244,7 @@ func TestChangeWithFaults(t *testing.T) {
 // directory that it had before: it is noticed, and what was acknowledged with its
 // help meanwhile is not lost.
 func TestYesterdaysData(t *testing.T) {
+	t.Parallel()
 	r := startRing(t, func(c *cluster.Config) { c.Members, c.Founders = 3, 3 })
 	r.fill(50, 100)
 	m := r.Members[2]
@@ -295,6 +296,7 @@ func TestYesterdaysData(t *testing.T) {
 // TestTwoRingsMeet starts a member of one ring with the addresses of another: the
 // two refuse each other, and each goes on as it was.
 func TestTwoRingsMeet(t *testing.T) {
+	t.Parallel()
 	few := func(c *cluster.Config) { c.Members, c.Founders = 3, 3 }
 	one, other := startRing(t, few), startRing(t, few, func(c *cluster.Config) { c.Args = []string{"-replicas", "3"} })
 	shapes := [2]*backend.Ring{one.final(one.Members...), other.final(other.Members...)}
@@ -334,6 +336,7 @@ func TestTwoRingsMeet(t *testing.T) {
 // TestForcedRemoval loses three of five for good: the ring says what may be lost,
 // goes on with two when it is told to, and grows again.
 func TestForcedRemoval(t *testing.T) {
+	t.Parallel()
 	r := startRing(t, func(c *cluster.Config) { c.Members, c.Founders = 6, 5 })
 	keys := r.fill(200, 100)
 	r.verify()

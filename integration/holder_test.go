@@ -151,6 +151,7 @@ func (h *holder) until(word string, others ...string) string {
 // takes the lock meanwhile. On waking, the holder learns that it has lost it, and
 // what it writes, or had under way, does no harm.
 func TestFreezeHolder(t *testing.T) {
+	t.Parallel()
 	r := startRing(t)
 	var all []*freezing
 	for i, together := range []bool{false, true} {

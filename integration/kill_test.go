@@ -233,6 +233,7 @@ func TestNoQuorum(t *testing.T) {
 // TestWipedMember loses the data of a member: it comes back under its name as a
 // new member, and has everything.
 func TestWipedMember(t *testing.T) {
+	t.Parallel()
 	r := startRing(t)
 	keys := r.fill(50, 100)
 	m := r.Members[4]

@@ -32,6 +32,7 @@ func (r *ring) openPlugin(name string) *plugin.Client {
 // TestKillUnderPlugins kills members under hosts that go through plugins of
 // their own.
 func TestKillUnderPlugins(t *testing.T) {
+	t.Parallel()
 	r := startRing(t)
 	targets := []crew.Target{{Name: "host-1", Backend: r.openPlugin("host-1")}, {Name: "host-2", Backend: r.openPlugin("host-2")}}
 	t.Logf("seed %d", seed)
@@ -64,6 +65,7 @@ func TestKillUnderPlugins(t *testing.T) {
 // TestKillPlugin kills the plugin's process: the host notices at once, and a new
 // plugin finds what was written.
 func TestKillPlugin(t *testing.T) {
+	t.Parallel()
 	r := startRing(t)
 	c := r.openPlugin("host")
 	_, err := c.Put(r.ctx, "k", []byte("v"), backend.PutOptions{})

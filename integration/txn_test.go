@@ -105,6 +105,7 @@ func (c *coordination) survive(at crew.Target, wanted, next string) (found strin
 // TestKillCoordinator kills the members that carry out transactions, at any moment
 // of these: the others find nothing that is half done, and nothing stays locked.
 func TestKillCoordinator(t *testing.T) {
+	t.Parallel()
 	r := startRing(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*testPatience)
 	defer cancel()
@@ -185,6 +186,7 @@ func TestKillCoordinator(t *testing.T) {
 // TestLargestTransaction: 128 operations and 8 MiB pass, and one more of either is
 // refused before anything is written.
 func TestLargestTransaction(t *testing.T) {
+	t.Parallel()
 	r := startRing(t, func(c *cluster.Config) { c.Members = 3 })
 	at := r.targets()[1]
 	do := at.Backend.(backend.Transactional)
