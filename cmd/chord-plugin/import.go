@@ -27,24 +27,30 @@ func newImport(s *streams) *command {
 
 PATH is read twice. First every key is checked and compared with what the agent
 has, and nothing is written when one of them cannot be stored, or exists and
-differs. Then those that are missing are written, and in the end all are read
-back, counted and hashed. A command that was interrupted is started again in the
-same way: keys that are there and equal are not written again.`
+differs. Nor is it when the keys are those of a Vault and the agent has others
+under -prefix: a Vault would take up again what is deleted at the source. Then
+those that are missing are written, and in the end all are read back, counted and
+hashed. A command that was interrupted is started again in the same way: keys that
+are there and equal are not written again.`
 	c.least, c.most = 2, 2
 	a := askingFlagsFor(s, c.flags, movingTimeout, movingTimeoutUsage+movingTimeout.String())
 	prefix := c.flags.String("prefix", "", "put this `TEXT` before every key")
 	strip := c.flags.String("strip-prefix", "", "take this `TEXT` off every key, which must begin with it, before -prefix")
 	overwrite := c.flags.Bool("overwrite", false, "replace keys that exist and differ")
+	others := c.flags.String("others", "", "what becomes of keys under -prefix that PATH does not have: refuse, keep or delete `THEM`. Default: refuse for the keys of a Vault, else keep")
 	dryRun := c.flags.Bool("dry-run", false, "check and compare, and write nothing")
 	c.run = func(ctx context.Context, args []string) error {
 		if err := allowedFormat(args[0], moving.Readable()); err != nil {
 			return err
 		}
+		if all := moving.AllOthers(); *others != "" && !slices.Contains(all, moving.Others(*others)) {
+			return usagef("-others: it is %q; allowed is one of %q", *others, all)
+		}
 		return a.with(func(agent *httpapi.Client) error {
 			p := a.progress()
 			m := moving.Import{
 				Backend: agent, Format: args[0], Path: args[1], Strip: *strip, Prefix: *prefix,
-				Overwrite: *overwrite, DryRun: *dryRun, Timeout: a.timeout, Show: showMoving(p, time.Now),
+				Overwrite: *overwrite, Others: moving.Others(*others), DryRun: *dryRun, Timeout: a.timeout, Show: showMoving(p, time.Now),
 			}
 			moved, err := m.Run(ctx)
 			if cleared := p.end(); err == nil {
@@ -80,11 +86,17 @@ func (a *asking) printMoved(m *moving.Moved, all bool) error {
 	if n := m.LeftOut.Count; n > 0 {
 		lines[0] += fmt.Sprintf(", and %d that belong to the old storage and were left out", n)
 	}
-	done := "written"
+	would := ""
 	if m.DryRun {
-		done = "would be written"
+		would = "would be "
 	}
-	lines = append(lines, fmt.Sprintf("%s: %d, over others: %d; there already and equal: %d", done, m.Written, m.Overwritten, m.Present))
+	lines = append(lines, fmt.Sprintf("%swritten: %d, over others: %d; there already and equal: %d", would, m.Written, m.Overwritten, m.Present))
+	switch {
+	case m.Deleted > 0:
+		lines = append(lines, fmt.Sprintf("%sdeleted, not being in the source: %d", would, m.Deleted))
+	case m.Others.Count > 0:
+		lines = append(lines, fmt.Sprintf("kept, not being in the source: %d", m.Others.Count))
+	}
 	if m.Verified {
 		lines = append(lines, fmt.Sprintf("verified: %s read back, SHA-256 %s", count(m.Keys, "key"), m.SHA256))
 	}

@@ -7,7 +7,8 @@
 //
 // An Import reads its source twice. The first time nothing is written: every key
 // is checked and summed, and compared with what the backend has. The second time
-// those that are missing are written. Then everything is read back. Nothing is
+// those that are missing are written, and keys that the source does not have are
+// deleted if they are to be. Then everything is read back. Nothing is
 // remembered between runs, since the backend itself shows how far an import came: a
 // key that is there and equal is left alone.
 package moving

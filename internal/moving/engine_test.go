@@ -24,6 +24,8 @@ type bent struct {
 	// beforePut and beforeList may fail a call; n is how many there were before.
 	beforePut  func(n int, key string) error
 	beforeList func(q backend.ListQuery) error
+	// beforeDelete may fail a call.
+	beforeDelete func(key string) error
 	// afterPut may turn a success into an error.
 	afterPut func(n int, key string) error
 	// drops is a key whose writes are acknowledged and lost.
@@ -48,6 +50,15 @@ func (b *bent) Put(ctx context.Context, key string, value []byte, opts backend.P
 		err = b.afterPut(n, key)
 	}
 	return index, err
+}
+
+func (b *bent) Delete(ctx context.Context, key string, opts backend.DeleteOptions) error {
+	if b.beforeDelete != nil {
+		if err := b.beforeDelete(key); err != nil {
+			return err
+		}
+	}
+	return b.Store.Delete(ctx, key, opts)
 }
 
 func (b *bent) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
@@ -132,7 +143,7 @@ func TestImport(t *testing.T) {
 	// Again: nothing is left to do, and the hash is the same.
 	again, err := run(t, importing(b, path))
 	require.NoError(t, err)
-	require.Equal(t, &Moved{Format: JSON, Path: path, Keys: 2500, Bytes: moved.Bytes, Present: 2500, Verified: true, SHA256: moved.SHA256}, again)
+	require.Equal(t, &Moved{Format: JSON, Path: path, Keys: 2500, Bytes: moved.Bytes, Present: 2500, Others: Problems{1, []Problem{{"other", "the source does not have it"}}}, Verified: true, SHA256: moved.SHA256}, again)
 	require.Equal(t, 2500, b.puts)
 }
 

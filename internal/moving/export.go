@@ -55,17 +55,17 @@ func (x *Export) Run(ctx context.Context) (*Exported, error) {
 // to writes all keys.
 func (x *Export) to(ctx context.Context, w writer, out *Exported) error {
 	sums := newDigest()
-	n, err := pages(ctx, x.Backend, x.Timeout, x.Prefix, func(e *backend.Entry) (bool, error) {
-		entry := fromBackend(e)
+	n, err := pages(ctx, x.Backend, x.Timeout, backend.ListQuery{Prefix: x.Prefix, Values: true}, func(it *backend.ListItem) error {
+		entry := fromBackend(it.Entry)
 		if entry.Expires > 0 && x.Format == ConsulExport {
 			out.Mortal++
 			entry.Expires = 0
 		}
 		sums.add(entry.sum())
 		out.Keys++
-		out.Bytes += int64(len(e.Value))
+		out.Bytes += int64(len(entry.Value))
 		x.Show(Progress{Doing: "read", Keys: out.Keys, Bytes: out.Bytes})
-		return false, w.put(entry)
+		return w.put(entry)
 	})
 	if err == nil {
 		err = w.end()

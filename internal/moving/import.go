@@ -17,7 +17,7 @@ import (
 const MaxKeys = 1 << 24
 
 // Import brings the keys of a source into a backend. All fields but Show, Strip,
-// Prefix, Overwrite and DryRun are required.
+// Prefix, Overwrite, Others and DryRun are required.
 type Import struct {
 	Backend backend.Backend
 	// Format is one of Readable, and Path the file or directory.
@@ -27,6 +27,9 @@ type Import struct {
 	// Overwrite replaces keys that exist and differ; else they are refused, all of
 	// them, before anything is written.
 	Overwrite bool
+	// Others is what becomes of keys under Prefix that the source does not have.
+	// Empty is RefuseOthers for the keys of a Vault, else KeepOthers.
+	Others Others
 	// DryRun writes nothing.
 	DryRun bool
 	// Timeout is how long the backend may take for one write or one page.
@@ -37,6 +40,8 @@ type Import struct {
 	from  *source
 	items []item
 	moved *Moved
+	// strange are the keys to delete.
+	strange []stranger
 	// limit is MaxKeys, but for tests.
 	limit int
 }
@@ -54,6 +59,7 @@ type item struct {
 // Run imports. Problems with keys are in the report, which is never nil, and then
 // the error says how many there are. It may be run again after any error.
 func (m *Import) Run(ctx context.Context) (*Moved, error) {
+	m.items, m.strange = nil, nil
 	m.moved = &Moved{Format: m.Format, Path: m.Path, DryRun: m.DryRun}
 	if m.Show == nil {
 		m.Show = func(Progress) {}
@@ -68,10 +74,16 @@ func (m *Import) Run(ctx context.Context) (*Moved, error) {
 	m.from = &source{format: f, path: m.Path, strip: m.Strip, prefix: m.Prefix, leftOut: func(key string) {
 		m.moved.LeftOut.add(key, "it belongs to the storage that it leaves")
 	}}
+	if m.Others == "" {
+		m.Others = KeepOthers
+		if f.vault {
+			m.Others = RefuseOthers
+		}
+	}
 	if err := reach(ctx, m.Backend, m.Timeout); err != nil {
 		return m.moved, err
 	}
-	for _, step := range []func(context.Context) error{m.read, m.plan, m.write, m.verify} {
+	for _, step := range []func(context.Context) error{m.read, m.plan, m.write, m.deleteOthers, m.verify} {
 		if err := step(ctx); err != nil {
 			return m.moved, interrupted(ctx, err)
 		}
@@ -137,6 +149,7 @@ func (m *Import) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	differ := 0
 	for i := range m.items {
 		switch it := &m.items[i]; {
 		case it.equal:
@@ -147,17 +160,34 @@ func (m *Import) plan(ctx context.Context) error {
 			m.moved.Written++
 			m.moved.Overwritten++
 		default:
+			differ++
 			m.moved.Refused.add(it.key, "it exists and differs")
 		}
 	}
-	if m.moved.Present == len(m.items) {
-		m.moved.Verified, m.moved.SHA256 = true, there.text()
+	if err := m.planOthers(ctx); err != nil {
+		return err
 	}
 	if n := m.moved.Refused.Count; n > 0 {
-		m.moved.Written = 0
-		return fmt.Errorf("of %s %d exist and differ; nothing was written", keys(m.moved.Keys), n)
+		m.moved.Written, m.moved.Deleted = 0, 0
+		return refused(len(m.items), differ, n-differ)
+	}
+	if m.moved.Present == len(m.items) && m.moved.Deleted == 0 {
+		m.moved.Verified, m.moved.SHA256 = true, there.text()
 	}
 	return nil
+}
+
+// refused is the error of an import of all keys, some of which differ, or beside
+// which there are others.
+func refused(all, differ, others int) error {
+	var why []string
+	if differ > 0 {
+		why = append(why, fmt.Sprintf("of %s %d exist and differ", keys(all), differ))
+	}
+	if others > 0 {
+		why = append(why, fmt.Sprintf("the source lacks %s found here (see -others)", keys(others)))
+	}
+	return fmt.Errorf("%s; nothing was written", strings.Join(why, ", and "))
 }
 
 // compare reads what the backend has of the items, and returns the digest of it.
@@ -170,20 +200,21 @@ func (m *Import) compare(ctx context.Context, doing string) (*digest, error) {
 		m.items[i].index, m.items[i].equal = 0, false
 	}
 	next := 0
-	_, err := pages(ctx, m.Backend, m.Timeout, common(m.items[0].key, m.items[len(m.items)-1].key), func(e *backend.Entry) (bool, error) {
-		for next < len(m.items) && m.items[next].key < e.Key {
+	q := backend.ListQuery{Prefix: common(m.items[0].key, m.items[len(m.items)-1].key), Values: true}
+	_, err := pages(ctx, m.Backend, m.Timeout, q, func(of *backend.ListItem) error {
+		for next < len(m.items) && m.items[next].key < of.Name {
 			next++
 		}
 		if next == len(m.items) {
-			return true, nil
+			return errEnough
 		}
-		if it := &m.items[next]; it.key == e.Key {
-			got := fromBackend(e).sum()
+		if it := &m.items[next]; it.key == of.Name {
+			got := fromBackend(of.Entry).sum()
 			there.add(got)
-			it.index, it.equal = e.ModifyIndex, got == it.sum
+			it.index, it.equal = of.Entry.ModifyIndex, got == it.sum
 		}
 		m.Show(Progress{Doing: doing, Keys: next, Of: len(m.items)})
-		return false, nil
+		return nil
 	})
 	return there, err
 }
@@ -225,6 +256,9 @@ func (m *Import) verify(ctx context.Context) error {
 	m.moved.SHA256 = got.text()
 	if got.keys != want.keys || got.text() != want.text() {
 		return fmt.Errorf("read back, %s of %d with SHA-256 %s; the source has %s: somebody else writes here, or keys expired", keys(got.keys), want.keys, got.text(), want.text())
+	}
+	if err := m.verifyOthers(ctx); err != nil {
+		return err
 	}
 	m.moved.Verified = true
 	return nil

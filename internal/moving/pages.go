@@ -2,6 +2,7 @@ package moving
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,22 +18,31 @@ const (
 	mostPage  = 1000
 )
 
-// pages walks the entries under a prefix in the order of their keys, until take says
-// that it has enough. Each page is of one instant. It returns how many there were.
-func pages(ctx context.Context, b backend.Backend, timeout time.Duration, prefix string, take func(*backend.Entry) (enough bool, err error)) (int, error) {
+// errEnough ends a walk without an error.
+var errEnough = errors.New("enough")
+
+// pages walks the items of a query in the order of their keys, until take returns an
+// error. Each page is of one instant. It returns how many there were.
+func pages(ctx context.Context, b backend.Backend, timeout time.Duration, q backend.ListQuery, take func(*backend.ListItem) error) (int, error) {
 	size := pageBytes / max(1, b.Limits().MaxValueSize)
-	q := backend.ListQuery{Prefix: prefix, Values: true, Limit: min(max(size, leastPage), mostPage)}
+	q.Limit = min(max(size, leastPage), mostPage)
+	if !q.Values {
+		q.Limit = mostPage
+	}
 	for n := 1; ; n++ {
 		page, err := patiently(ctx, timeout, func(ctx context.Context) (*backend.ListResult, error) { return b.List(ctx, q) }, backend.Conflict)
 		if err != nil {
 			return n, fmt.Errorf("list the keys behind %q: %w", q.After, err)
 		}
-		for _, item := range page.Items {
+		for i := range page.Items {
+			item := &page.Items[i]
 			if item.Name <= q.After {
 				return n, fmt.Errorf("list the keys behind %q: the pages do not go on", q.After)
 			}
 			q.After = item.Name
-			if enough, err := take(item.Entry); err != nil || enough {
+			if err := take(item); errors.Is(err, errEnough) {
+				return n, nil
+			} else if err != nil {
 				return n, err
 			}
 		}

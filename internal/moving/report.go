@@ -5,7 +5,7 @@ const maxNamed = 100
 
 // Progress is how far a move is.
 type Progress struct {
-	// Doing is "read", "compared", "written" or "verified".
+	// Doing is "read", "compared", "written", "deleted" or "verified".
 	Doing string
 	// Keys are done, of Of; Of is 0 while nobody knows how many there are.
 	Keys, Of int
@@ -45,9 +45,14 @@ type Moved struct {
 	Present     int `json:"present"`
 	Written     int `json:"written"`
 	Overwritten int `json:"overwritten"`
+	// Others are keys that the source does not have and that were kept or deleted;
+	// Deleted is how many were deleted.
+	Others  Problems `json:"others"`
+	Deleted int      `json:"deleted"`
 	// LeftOut are keys that belong to the old storage itself.
 	LeftOut Problems `json:"left_out"`
-	// Refused are keys that cannot be stored, or that exist and differ.
+	// Refused are keys that cannot be stored, that exist and differ, or that the
+	// source does not have.
 	Refused Problems `json:"refused"`
 	// Verified reports that all keys were read back as they are in the source.
 	// SHA256 is the hash of what was read back, then.

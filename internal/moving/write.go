@@ -11,7 +11,7 @@ import (
 	"github.com/chord-plugin/chord-plugin/backend"
 )
 
-// writers is how many keys are written at once. Each holds one value, and the
+// writers is how many keys are written or deleted at once. Each holds one value, and the
 // reader of the source one more.
 const writers = 16
 
@@ -33,39 +33,49 @@ func (m *Import) write(ctx context.Context) error {
 	if m.DryRun || todo == 0 {
 		return nil
 	}
-	var written atomic.Int64
-	defer func() { m.moved.Written = int(written.Load()) }()
 	m.moved.LeftOut = Problems{} // they come again
+	done, err := crew(ctx, todo, m.put, func(ctx context.Context, jobs chan<- job, done func() int) error {
+		return m.feed(ctx, jobs, todo, done)
+	})
+	if m.moved.Written = done; err != nil {
+		m.moved.Deleted = 0
+		return fmt.Errorf("after %s of %d: %w; run it again to go on", keys(done), todo, err)
+	}
+	return nil
+}
 
+// crew does the jobs that feed hands out, several at once and at most todo, and
+// returns how many are done. It stops at the first error, when all that it began is
+// done.
+func crew[J any](ctx context.Context, todo int, do func(context.Context, J) error, feed func(ctx context.Context, jobs chan<- J, done func() int) error) (int, error) {
+	var done atomic.Int64
+	count := func() int { return int(done.Load()) }
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	jobs := make(chan job)
+	jobs := make(chan J)
 	var wg sync.WaitGroup
 	for range min(writers, todo) {
 		wg.Go(func() {
 			for j := range jobs {
-				if err := m.put(ctx, j); err != nil {
+				if err := do(ctx, j); err != nil {
 					stop(err)
 					continue
 				}
-				written.Add(1)
+				done.Add(1)
 			}
 		})
 	}
-	err := m.feed(ctx, jobs, todo, &written)
+	err := feed(ctx, jobs, count)
 	close(jobs)
 	wg.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	if err != nil {
-		return fmt.Errorf("after %s of %d: %w; run it again to go on", keys(int(written.Load())), todo, err)
-	}
-	return nil
+	return count(), err
 }
 
 // feed hands out what is to be written.
-func (m *Import) feed(ctx context.Context, jobs chan<- job, todo int, written *atomic.Int64) error {
+func (m *Import) feed(ctx context.Context, jobs chan<- job, todo int, written func() int) error {
 	seen, bytes := 0, int64(0)
 	err := m.from.each(ctx, func(e *Entry) error {
 		i, ok := slices.BinarySearchFunc(m.items, e.Key, func(it item, key string) int { return strings.Compare(it.key, key) })
@@ -81,7 +91,7 @@ func (m *Import) feed(ctx context.Context, jobs chan<- job, todo int, written *a
 			return context.Cause(ctx)
 		}
 		bytes += int64(len(e.Value))
-		m.Show(Progress{Doing: "written", Keys: int(written.Load()), Of: todo, Bytes: bytes})
+		m.Show(Progress{Doing: "written", Keys: written(), Of: todo, Bytes: bytes})
 		return nil
 	})
 	if err == nil && seen != len(m.items) {
@@ -100,9 +110,7 @@ func (m *Import) put(ctx context.Context, j job) error {
 		if backend.CodeOf(err) != backend.Conflict {
 			return err
 		}
-		there, got := patiently(ctx, m.Timeout, func(ctx context.Context) (*backend.Entry, error) {
-			return m.Backend.Get(ctx, j.Key, backend.GetOptions{})
-		})
+		there, got := m.get(ctx, j.Key)
 		index := uint64(0)
 		if there != nil {
 			index = there.ModifyIndex
