@@ -34,6 +34,9 @@ after -kill-after; the exit code is 1. So it does when this program is told to
 stop; then the exit code is the command's. Processes that the command has started
 are its own to end.
 
+A lock stores -value at KEY, over what is there. Without -value a KEY that holds a
+value or flags is refused, unless it was a lock before.
+
 The command finds CHORD_LOCK_KEY, CHORD_LOCK_SESSION and CHORD_LOCK_TOKEN in its
 environment. Whoever must not write without the lock, also when this program is
 killed or stopped, asks for -fence and writes with the key and the token as a
@@ -61,6 +64,11 @@ fence.`
 		}
 		return a.with(func(agent *httpapi.Client) error {
 			l, err := each(ctx, a, func(ctx context.Context) (backend.Lock, error) {
+				if len(c.given("value")) == 0 {
+					if err := c.makeLock(ctx, agent, args[0]); err != nil {
+						return nil, err
+					}
+				}
 				return agent.Lock(ctx, backend.LockOptions{Key: args[0], Value: []byte(*value), Own: opts})
 			})
 			if err != nil {
@@ -84,6 +92,41 @@ fence.`
 	return c
 }
 
+// makeLock lets a key have been a lock, if it was none before and nothing is lost by
+// that: taking the lock overwrites what is there, and what others put there before
+// it is a lock must not go with it.
+func (c *command) makeLock(ctx context.Context, agent *httpapi.Client, key string) error {
+	for {
+		e, err := agent.Get(ctx, key, backend.GetOptions{})
+		unchanged := backend.TxnOp{Verb: backend.VerbCheckNotExists, Key: key}
+		switch {
+		case err != nil:
+			return err
+		case e == nil:
+		case e.LockIndex > 0:
+			return nil
+		case len(e.Value) > 0 || e.Flags > 0:
+			return fmt.Errorf("%q has a value or flags and was never a lock, which would overwrite them; take another key, or say what to store with -value", key)
+		default:
+			unchanged = backend.TxnOp{Verb: backend.VerbCheckIndex, Key: key, Index: e.ModifyIndex}
+		}
+		s, err := agent.CreateSession(ctx, backend.SessionOptions{TTL: backend.MinTTL, LockDelay: backend.NoLockDelay})
+		if err != nil {
+			return err
+		}
+		_, err = agent.Txn(ctx, []backend.TxnOp{
+			unchanged, {Verb: backend.VerbLock, Key: key, Session: s.ID}, {Verb: backend.VerbUnlock, Key: key, Session: s.ID},
+		})
+		// If it is not destroyed it expires, and holds nothing.
+		_ = c.bounded(func(ctx context.Context) error { return agent.DestroySession(ctx, s.ID) })
+		switch backend.CodeOf(err) {
+		case backend.Conflict, backend.TxnConflict, backend.UnknownOutcome: // look again
+		default:
+			return err
+		}
+	}
+}
+
 // holding is a lock and the command that runs under it.
 type holding struct {
 	*command
@@ -93,8 +136,8 @@ type holding struct {
 
 // bounded calls f within the time that a command usually waits for the agent, also
 // when this program was told to stop.
-func (h *holding) bounded(f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), defaultTimeout)
+func (c *command) bounded(f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), defaultTimeout)
 	defer cancel()
 	return f(ctx)
 }
