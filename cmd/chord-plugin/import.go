@@ -36,6 +36,7 @@ are there and equal are not written again.`
 	a := askingFlagsFor(s, c.flags, movingTimeout, movingTimeoutUsage+movingTimeout.String())
 	prefix := c.flags.String("prefix", "", "put this `TEXT` before every key")
 	strip := c.flags.String("strip-prefix", "", "take this `TEXT` off every key, which must begin with it, before -prefix")
+	vault := c.flags.Bool("vault", false, "the keys are those of a Vault, behind -strip-prefix: demand core/keyring, and leave out what belongs to the old storage. The formats of Vault always do")
 	overwrite := c.flags.Bool("overwrite", false, "replace keys that exist and differ")
 	others := c.flags.String("others", "", "what becomes of keys under -prefix that PATH does not have: refuse, keep or delete `THEM`. Default: refuse for the keys of a Vault, else keep")
 	dryRun := c.flags.Bool("dry-run", false, "check and compare, and write nothing")
@@ -49,7 +50,7 @@ are there and equal are not written again.`
 		return a.with(func(agent *httpapi.Client) error {
 			p := a.progress()
 			m := moving.Import{
-				Backend: agent, Format: args[0], Path: args[1], Strip: *strip, Prefix: *prefix,
+				Backend: agent, Format: args[0], Path: args[1], Strip: *strip, Prefix: *prefix, Vault: *vault,
 				Overwrite: *overwrite, Others: moving.Others(*others), DryRun: *dryRun, Timeout: a.timeout, Show: showMoving(p, time.Now),
 			}
 			moved, err := m.Run(ctx)

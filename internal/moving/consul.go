@@ -14,11 +14,24 @@ import (
 // consulEntry is a key as "consul kv export" writes it. The namespace and the
 // partition are those of Consul Enterprise.
 type consulEntry struct {
-	Key       string `json:"key"`
-	Flags     uint64 `json:"flags"`
-	Value     []byte `json:"value"`
-	Namespace string `json:"namespace,omitempty"`
-	Partition string `json:"partition,omitempty"`
+	Key       string      `json:"key"`
+	Flags     uint64      `json:"flags"`
+	Value     consulValue `json:"value"`
+	Namespace string      `json:"namespace,omitempty"`
+	Partition string      `json:"partition,omitempty"`
+}
+
+// consulValue is nil only where there is no value: Consul writes an empty one as ""
+// or null.
+type consulValue []byte
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *consulValue) UnmarshalJSON(text []byte) error {
+	err := json.Unmarshal(text, (*[]byte)(v))
+	if *v == nil {
+		*v = consulValue{}
+	}
+	return err
 }
 
 // place says where in Consul a key was.
@@ -75,6 +88,8 @@ func readConsul(path string, take take) error {
 		switch {
 		case e.Key == "":
 			return notConsul(path, errors.New("an object has no key"))
+		case e.Value == nil:
+			return notConsul(path, fmt.Errorf("key %q has no value", e.Key))
 		case strings.ContainsRune(e.Key, utf8.RuneError):
 			return fmt.Errorf("%s: key %q holds U+FFFD, which Consul writes for bytes that are no UTF-8, so its name is lost; rename it in Consul", path, e.Key)
 		case place == "":

@@ -86,12 +86,13 @@ func TestRefused(t *testing.T) {
 		{"an object", ConsulExport, []byte(head), "is not what consul kv export prints, an array of objects with key, flags and value: it does not begin with ["},
 		{"numbers", ConsulExport, []byte("[1]"), "is not what consul kv export prints"},
 		{"no key", ConsulExport, []byte("[{}]"), "an object has no key"},
+		{"no value", ConsulExport, []byte(`[{"key":"a","flags":0}]`), `array of objects with key, flags and value: key "a" has no value`},
 		{"cut off", ConsulExport, []byte(`[{"key":"a","value":"`), "is cut off: unexpected EOF"},
 		{"cut off between", ConsulExport, []byte(`[{"key":"a","value":""}`), "is cut off: unexpected EOF"},
 		{"more", ConsulExport, []byte(`[] []`), "something stands behind the array"},
 		{"no base64", ConsulExport, []byte(`[{"key":"a","value":"?"}]`), "illegal base64"},
 		{"lost name", ConsulExport, []byte("[{\"key\":\"a\xff\",\"value\":\"\"}]"), "so its name is lost"},
-		{"two namespaces", ConsulExport, []byte(`[{"key":"a","namespace":"x"},{"key":"b","namespace":"default"}]`), `key "b" is in partition "default", namespace "default", and those before it in partition "default", namespace "x"`},
+		{"two namespaces", ConsulExport, []byte(`[{"key":"a","value":"","namespace":"x"},{"key":"b","value":"","namespace":"default"}]`), `key "b" is in partition "default", namespace "default", and those before it in partition "default", namespace "x"`},
 		{"huge", ConsulExport, []byte(`[{"key":"a","value":"` + strings.Repeat("A", 2*maxRecord) + `"}]`), "takes more than 32 MiB"},
 
 		{"empty", JSON, nil, "is cut off"},
@@ -261,7 +262,7 @@ func TestConsulByHTTP(t *testing.T) {
 	entries, _, err := all(t, ConsulExport, written(t, "recurse", []byte(
 		`[{"LockIndex":1,"Key":"a","Flags":3,"Value":"aGk=","Session":"s","CreateIndex":4,"ModifyIndex":5},{"LockIndex":0,"Key":"b","Flags":0,"Value":null}]`)))
 	require.NoError(t, err)
-	require.Equal(t, []Entry{{Key: "a", Value: []byte("hi"), Flags: 3}, {Key: "b"}}, entries)
+	require.Equal(t, []Entry{{Key: "a", Value: []byte("hi"), Flags: 3}, {Key: "b", Value: []byte{}}}, entries)
 }
 
 // TestHash holds the hash to what docs/moving.md says of it.

@@ -16,14 +16,17 @@ import (
 // memory.
 const MaxKeys = 1 << 24
 
-// Import brings the keys of a source into a backend. All fields but Show, Strip,
-// Prefix, Overwrite, Others and DryRun are required.
+// Import brings the keys of a source into a backend. Backend, Format, Path and
+// Timeout are required.
 type Import struct {
 	Backend backend.Backend
 	// Format is one of Readable, and Path the file or directory.
 	Format, Path string
 	// Strip is taken off every key, which must begin with it; Prefix is put before.
 	Strip, Prefix string
+	// Vault says that the keys are those of a Vault once Strip is taken off, as those
+	// of Vault's own formats are: the whole storage of one, of which some stay behind.
+	Vault bool
 	// Overwrite replaces keys that exist and differ; else they are refused, all of
 	// them, before anything is written.
 	Overwrite bool
@@ -71,6 +74,7 @@ func (m *Import) Run(ctx context.Context) (*Moved, error) {
 	if err != nil {
 		return m.moved, err
 	}
+	f.vault = f.vault || m.Vault
 	m.from = &source{format: f, path: m.Path, strip: m.Strip, prefix: m.Prefix, leftOut: func(key string) {
 		m.moved.LeftOut.add(key, "it belongs to the storage that it leaves")
 	}}
@@ -121,6 +125,9 @@ func (m *Import) read(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if len(m.items) == 0 && m.Format == ConsulExport {
+		return fmt.Errorf("%s holds no keys; consul kv export leaves out what its token may not read", m.Path)
 	}
 	slices.SortFunc(m.items, func(a, b item) int { return strings.Compare(a.key, b.key) })
 	for i := 1; i < len(m.items); i++ {

@@ -99,6 +99,38 @@ func TestDeletedAtTheSource(t *testing.T) {
 	require.Equal(t, 4, moved.Refused.Count)
 }
 
+// TestVaultOnConsul: what a token could not read is missed, and the lock of the old
+// storage stays behind.
+func TestVaultOnConsul(t *testing.T) {
+	consul := func(b backend.Backend, text string) *Import {
+		m := importing(b, written(t, "consul.json", []byte(text)))
+		m.Format, m.Strip, m.Vault = ConsulExport, "vault/", true
+		return m
+	}
+	b := newBent(t, backend.DefaultLimits())
+	_, err := run(t, consul(b, `[{"key":"vault/a","value":""}]`))
+	require.ErrorContains(t, err, `has no key "core/keyring", so it is not the whole storage of a Vault`)
+	_, err = run(t, consul(b, `[{"key":"core/keyring","value":""}]`))
+	require.ErrorContains(t, err, `key "core/keyring" does not begin with "vault/"`)
+	whole := `[{"key":"vault/a","value":""},{"key":"vault/core/keyring","value":""},{"key":"vault/core/lock","value":""}]`
+	moved, err := run(t, consul(b, whole))
+	require.NoError(t, err)
+	require.True(t, moved.Verified)
+	require.Equal(t, Problems{1, []Problem{{"vault/core/lock", "it belongs to the storage that it leaves"}}}, moved.LeftOut)
+	has(t, b, "", "a", "core/keyring")
+	_, err = b.Put(t.Context(), "old", nil, backend.PutOptions{})
+	require.NoError(t, err)
+	_, err = run(t, consul(b, whole))
+	require.ErrorContains(t, err, "the source lacks 1 key found here")
+
+	// Without a token Consul prints an empty array.
+	m := consul(b, "[]")
+	m.Vault = false
+	moved, err = run(t, m)
+	require.ErrorContains(t, err, "consul.json holds no keys; consul kv export leaves out what its token may not read")
+	require.False(t, moved.Verified)
+}
+
 // TestOthersChange: a key that somebody writes or brings meanwhile is not deleted.
 func TestOthersChange(t *testing.T) {
 	b := newBent(t, backend.DefaultLimits())

@@ -100,15 +100,15 @@ func (s *source) each(ctx context.Context, take take) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if s.vault && staysBehind(e.Key) {
-			s.leftOut(e.Key)
-			return nil
-		}
-		whole = whole || e.Key == needed
 		key, ok := strings.CutPrefix(e.Key, s.strip)
 		if !ok {
 			return fmt.Errorf("%s: key %q does not begin with %q, which is to be taken off", s.path, e.Key, s.strip)
 		}
+		if s.vault && staysBehind(key) {
+			s.leftOut(e.Key)
+			return nil
+		}
+		whole = whole || key == needed
 		e.Key = s.prefix + key
 		return take(e)
 	})
