@@ -117,6 +117,54 @@ func TestNothingIsLost(t *testing.T) {
 	require.ErrorContains(t, save(filepath.Join(t.TempDir(), "none", "under"), false, full, fine), "make a file beside")
 }
 
+// TestOnlyFiles: a device, a pipe, a directory and a link to nothing are not replaced, and
+// of a link what it leads to is.
+func TestOnlyFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	require.NoError(t, syscall.Mkfifo(path("pipe"), 0o600))
+	require.NoError(t, os.Symlink(os.DevNull, path("device")))
+	require.NoError(t, os.Symlink(path("none"), path("nothing")))
+	require.NoError(t, os.Mkdir(path("dir"), 0o700))
+	require.NoError(t, os.WriteFile(path("dir/real"), []byte("old"), 0o600))
+	require.NoError(t, os.Symlink("dir/real", path("link")))
+	text := func(w io.Writer) error {
+		_, err := io.WriteString(w, "new")
+		return err
+	}
+	fine := func(string) error { return nil }
+	for _, name := range []string{"pipe", "device", "dir"} {
+		require.ErrorContains(t, save(path(name), true, text, fine), "is no regular file, and would be replaced by one; name a file, or - for standard output", name)
+	}
+	require.ErrorIs(t, save(path("nothing"), true, text, fine), os.ErrNotExist)
+	info, err := os.Lstat(path("pipe"))
+	require.NoError(t, err)
+	require.Equal(t, os.ModeNamedPipe, info.Mode().Type())
+
+	require.ErrorContains(t, save(path("link"), false, text, fine), "is there already")
+	require.NoError(t, save(path("link"), true, text, fine))
+	info, err = os.Lstat(path("link"))
+	require.NoError(t, err)
+	require.Equal(t, os.ModeSymlink, info.Mode().Type())
+	got, err := os.ReadFile(path("dir/real"))
+	require.NoError(t, err)
+	require.Equal(t, "new", string(got))
+	left, err := os.ReadDir(path("dir"))
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+
+	// A file that somebody puts there meanwhile is not replaced.
+	meanwhile := func(string) error { return os.WriteFile(path("late"), []byte("theirs"), 0o600) }
+	require.ErrorContains(t, save(path("late"), false, text, meanwhile), "late is there already")
+	got, err = os.ReadFile(path("late"))
+	require.NoError(t, err)
+	require.Equal(t, "theirs", string(got))
+	require.NoError(t, save(path("new"), false, text, fine))
+	left, err = os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 7)
+}
+
 // TestDiskForgets: what is read back must be what was written.
 func TestDiskForgets(t *testing.T) {
 	b := filled(t, many(3))
