@@ -13,6 +13,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/httpapi"
+	"github.com/chord-plugin/chord-plugin/internal/moving"
 )
 
 // maxTxnInput bounds what is read of standard input, in bytes.
@@ -67,7 +68,7 @@ func newTxn(s *streams) *command {
      {"verb": "set", "key": "b", "value": "text", "expires_after": "1h"}]
 
 with the fields verb, key, value or base64, flags, index, session, expires_after,
-fence_key and fence_token. All are carried out or none. The verbs are
+fence_key and fence_token. A value that is not Unicode has to be in base64. All are carried out or none. The verbs are
 ` + verbText() + `.
 The results are printed, those of get, get-or-empty and get-tree with values.`
 	a := askingFlags(s, c.flags)
@@ -122,6 +123,9 @@ func (s *streams) readOps() ([]backend.TxnOp, error) {
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, usagef("standard input is no JSON array of operations: something follows the array")
+	}
+	if err := moving.CheckText(text); err != nil {
+		return nil, usagef("standard input is no JSON array of operations: %w; give a value that is no text as base64", err)
 	}
 	ops := make([]backend.TxnOp, len(in))
 	for i := range in {

@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"time"
-	"unicode/utf8"
 )
 
 // Our own format is lines of JSON: a head, an entry a line, and an end by which a
@@ -121,8 +120,8 @@ func (r *lineReader) line(text []byte) (*Entry, error) {
 		return nil, fmt.Errorf("it is cut off: %w", err)
 	case err != nil:
 		return nil, err
-	case !utf8.Valid(text):
-		return nil, errors.New("it is not valid UTF-8")
+	case CheckText(text) != nil:
+		return nil, CheckText(text)
 	case r.ended:
 		return nil, errors.New("it stands behind the end")
 	}
