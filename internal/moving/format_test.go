@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -130,6 +131,19 @@ func TestRefused(t *testing.T) {
 	}
 	_, err := formatOf("etcd")
 	require.EqualError(t, err, `there is no format "etcd"`)
+}
+
+// TestOnlyRereadable: what cannot be read twice is refused without opening it, which would
+// wait for a writer.
+func TestOnlyRereadable(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	for _, path := range []string{os.DevNull, pipe} {
+		for _, format := range Readable() {
+			_, _, err := all(t, format, path)
+			require.ErrorContains(t, err, path+" is neither a file nor a directory; it is read twice, so write it to a file", format)
+		}
+	}
 }
 
 func TestSnapshot(t *testing.T) {

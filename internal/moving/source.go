@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 )
@@ -93,8 +94,14 @@ type source struct {
 	leftOut func(key string)
 }
 
-// each reads all entries from the beginning, under the names that they are to have.
+// each reads all entries from the beginning, under the names that they are to have. It
+// can be called again.
 func (s *source) each(ctx context.Context, take take) error {
+	if info, err := os.Stat(s.path); err != nil {
+		return fmt.Errorf("look at the source: %w", err)
+	} else if !info.Mode().IsRegular() && !info.IsDir() {
+		return fmt.Errorf("%s is neither a file nor a directory; it is read twice, so write it to a file", s.path)
+	}
 	whole := !s.vault
 	err := s.read(s.path, func(e *Entry) error {
 		if err := ctx.Err(); err != nil {
