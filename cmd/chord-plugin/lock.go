@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -31,8 +32,9 @@ signal that ended it.
 
 When the lock is lost, the command gets SIGTERM, and SIGKILL if it has not ended
 after -kill-after; the exit code is 1. So it does when this program is told to
-stop; then the exit code is the command's. Processes that the command has started
-are its own to end.
+stop, or its terminal is closed; then the exit code is the command's. On Linux it
+gets SIGTERM also when this program is killed. Processes that the command has
+started are its own to end.
 
 A lock stores -value at KEY, over what is there. Without -value a KEY that holds a
 value or flags is refused, unless it was a lock before.
@@ -153,11 +155,19 @@ func (h *holding) runLocked(ctx context.Context, program string, args []string) 
 	cmd.Env = append(cmd.Environ(), "CHORD_LOCK_KEY="+h.lock.Key(), "CHORD_LOCK_SESSION="+h.lock.Session(), "CHORD_LOCK_TOKEN="+strconv.FormatUint(h.lock.Token(), 10))
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = h.patience
-	if err := cmd.Start(); err != nil {
+	endOrphan(cmd)
+	started, waited := make(chan error, 1), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // see endOrphan
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		if started <- err; err == nil {
+			waited <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		return fmt.Errorf("start the command: %w", err)
 	}
-	waited := make(chan error, 1)
-	go func() { waited <- cmd.Wait() }()
 	lost := false
 	var err error
 	select {

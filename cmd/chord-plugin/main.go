@@ -35,10 +35,17 @@ func main() {
 	ctx, end := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	hangups := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup does
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
 	go func() {
-		<-signals
-		// A further signal ends the process, from before anybody can know of the
-		// first.
+		select {
+		case <-signals:
+		case <-hangups: // more of them do nothing: shells repeat that of the terminal
+		}
+		// A further signal to stop ends the process, from before anybody can know of
+		// the first.
 		signal.Stop(signals)
 		end()
 	}()
