@@ -163,9 +163,14 @@ func (r *removing) wait(ctx context.Context, agent *httpapi.Client, before *back
 			gone[m.ID] = true
 		}
 	}
+	stays := func(ring *backend.Ring) int {
+		return slices.IndexFunc(ring.Members, func(m backend.RingMember) bool { return gone[m.ID] })
+	}
 	p := r.progress()
 	after, err := r.await(ctx, agent, time.Now(), func(ring *backend.Ring) (bool, error) {
-		if ring.Epoch > report.Epoch && !ring.Joint {
+		// The agent may have missed the change until it was over: then the epoch of the
+		// report is the final one.
+		if !ring.Joint && (ring.Epoch > report.Epoch || stays(ring) < 0) {
 			return true, nil
 		}
 		return false, p.show(time.Now(), changeText(ring))
@@ -176,10 +181,8 @@ func (r *removing) wait(ctx context.Context, agent *httpapi.Client, before *back
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range after.Members {
-		if gone[m.ID] {
-			return nil, fmt.Errorf("%q is still a member with epoch %d: the removal was undone; see chord-plugin ring and try again", m.Name, after.Epoch)
-		}
+	if i := stays(after); i >= 0 {
+		return nil, fmt.Errorf("%q is still a member with epoch %d: the removal was undone; see chord-plugin ring and try again", after.Members[i].Name, after.Epoch)
 	}
 	return after, nil
 }
