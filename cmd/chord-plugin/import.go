@@ -83,15 +83,23 @@ func (a *asking) printMoved(m *moving.Moved, all bool) error {
 	if err := a.printProblems(m.Refused); err != nil || !all {
 		return err
 	}
-	lines := []string{fmt.Sprintf("%s, %s, in %s", count(m.Keys, "key"), size(float64(m.Bytes)), m.Path)}
+	head := fmt.Sprintf("%s, %s, in %s", count(m.Keys, "key"), size(float64(m.Bytes)), m.Path)
 	if n := m.LeftOut.Count; n > 0 {
-		lines[0] += fmt.Sprintf(", and %d that belong to the old storage and were left out", n)
+		head += fmt.Sprintf("; left out: %d", n)
+	}
+	if _, err := fmt.Fprintln(a.stdout, head); err != nil {
+		return err
+	}
+	for _, problems := range []moving.Problems{m.LeftOut, m.Doubtful} {
+		if err := a.printProblems(problems); err != nil {
+			return err
+		}
 	}
 	would := ""
 	if m.DryRun {
 		would = "would be "
 	}
-	lines = append(lines, fmt.Sprintf("%swritten: %d, over others: %d; there already and equal: %d", would, m.Written, m.Overwritten, m.Present))
+	lines := []string{fmt.Sprintf("%swritten: %d, over others: %d; there already and equal: %d", would, m.Written, m.Overwritten, m.Present)}
 	switch {
 	case m.Deleted > 0:
 		lines = append(lines, fmt.Sprintf("%sdeleted, not being in the source: %d", would, m.Deleted))

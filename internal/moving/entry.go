@@ -20,6 +20,8 @@ type Entry struct {
 	// Expires is the lifetime of the key; 0 is for ever. It begins anew where the
 	// key arrives.
 	Expires time.Duration
+	// left says why a key of the source stays behind, and doubt why it might have to.
+	left, doubt string
 }
 
 func fromBackend(e *backend.Entry) *Entry {

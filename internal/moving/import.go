@@ -75,8 +75,8 @@ func (m *Import) Run(ctx context.Context) (*Moved, error) {
 		return m.moved, err
 	}
 	f.vault = f.vault || m.Vault
-	m.from = &source{format: f, path: m.Path, strip: m.Strip, prefix: m.Prefix, leftOut: func(key string) {
-		m.moved.LeftOut.add(key, "it belongs to the storage that it leaves")
+	m.from = &source{format: f, path: m.Path, strip: m.Strip, prefix: m.Prefix, leftOut: func(key, why string) {
+		m.moved.LeftOut.add(key, why)
 	}}
 	if m.Others == "" {
 		m.Others = KeepOthers
@@ -116,6 +116,9 @@ func (m *Import) read(ctx context.Context) error {
 			m.refuse(e.Key, err)
 		} else if e.Expires > 0 && !mortal {
 			m.moved.Refused.add(e.Key, fmt.Sprintf("it expires after %v, and here keys cannot expire", e.Expires))
+		}
+		if e.doubt != "" {
+			m.moved.Doubtful.add(e.Key, e.doubt)
 		}
 		m.items = append(m.items, item{key: e.Key, sum: e.sum()})
 		m.moved.Keys++

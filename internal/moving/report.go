@@ -49,8 +49,11 @@ type Moved struct {
 	// Deleted is how many were deleted.
 	Others  Problems `json:"others"`
 	Deleted int      `json:"deleted"`
-	// LeftOut are keys that belong to the old storage itself.
+	// LeftOut are keys that stay behind. They have the names that they have in the
+	// source, all others those that they are to have.
 	LeftOut Problems `json:"left_out"`
+	// Doubtful are keys that move, and might have to stay behind.
+	Doubtful Problems `json:"doubtful"`
 	// Refused are keys that cannot be stored, that exist and differ, or that the
 	// source does not have.
 	Refused Problems `json:"refused"`

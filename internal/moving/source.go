@@ -90,8 +90,8 @@ type source struct {
 	path string
 	// strip is taken off each key, and prefix then put before it.
 	strip, prefix string
-	// leftOut gets the keys that stay behind.
-	leftOut func(key string)
+	// leftOut gets the keys that stay behind, and why.
+	leftOut func(key, why string)
 }
 
 // each reads all entries from the beginning, under the names that they are to have. It
@@ -107,12 +107,16 @@ func (s *source) each(ctx context.Context, take take) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if e.left != "" {
+			s.leftOut(e.Key, e.left)
+			return nil
+		}
 		key, ok := strings.CutPrefix(e.Key, s.strip)
 		if !ok {
 			return fmt.Errorf("%s: key %q does not begin with %q, which is to be taken off", s.path, e.Key, s.strip)
 		}
 		if s.vault && staysBehind(key) {
-			s.leftOut(e.Key)
+			s.leftOut(e.Key, "it belongs to the storage that it leaves")
 			return nil
 		}
 		whole = whole || key == needed

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 )
 
 // readVaultFile reads the directory of Vault's file storage: key a/b/c is the file
@@ -44,15 +45,26 @@ func walkVault(tree fs.FS, dir string, take take) error {
 			return fmt.Errorf("%s is not of Vault's file storage, whose files begin with an underscore; name the directory that the storage stanza has as path, and take out what is not Vault's", shown)
 		}
 		value, err := readVaultValue(tree, name)
-		switch {
+		e := &Entry{Key: folder + base[1:], Value: value}
+		unfinished := strings.HasSuffix(base, tempSuffix)
+		switch damaged := (*json.SyntaxError)(nil); {
+		case unfinished && (errors.Is(err, errNothing) || errors.As(err, &damaged)):
+			e.left = "it is a write that Vault never finished"
 		case errors.Is(err, errNothing):
-			return nil
+			e.left = "its file is empty, and Vault takes that for no key"
 		case err != nil:
 			return fmt.Errorf("%s: %w", shown, err)
+		case unfinished:
+			e.doubt = "it is moved, and may be a write that Vault never finished"
 		}
-		return take(&Entry{Key: folder + base[1:], Value: value})
+		return take(e)
 	})
 }
+
+// tempSuffix is that of the file which Vault writes and then gives its right name. One
+// that Vault left behind and the file of a key that ends so look alike when they are
+// whole, and Vault's own file storage takes both for keys.
+const tempSuffix = ".temp"
 
 // errNothing stands for a file without content, which Vault takes for no key: a
 // disk that was full left it.
