@@ -21,8 +21,11 @@ type command struct {
 	synopsis, text string
 	// least and most bound the number of arguments.
 	least, most int
-	flags       *flag.FlagSet
-	run         func(ctx context.Context, args []string) error
+	// launches says that the arguments are one, "--", and a command line with flags
+	// of its own.
+	launches bool
+	flags    *flag.FlagSet
+	run      func(ctx context.Context, args []string) error
 }
 
 func newCommand(s *streams, name, args, synopsis string) *command {
@@ -81,24 +84,36 @@ func (c *command) Run(args []string) int {
 // Everything behind "--" is an argument.
 func (c *command) parse(args []string) ([]string, error) {
 	var rest []string
+	before := 0 // so many arguments stand before "--"
 	for len(args) > 0 {
 		if err := c.flags.Parse(args); err != nil {
 			return nil, usagef("%s\nUsage: %s", c.explainFlag(err), c.line())
 		}
 		left := c.flags.Args()
 		if read := len(args) - len(left); len(left) == 0 || read > 0 && args[read-1] == "--" {
-			rest = append(rest, left...)
+			before, rest = len(rest), append(rest, left...)
 			break
 		}
-		rest, args = append(rest, left[0]), left[1:]
+		if rest, args = append(rest, left[0]), left[1:]; c.launches && len(rest) > 1 {
+			return nil, c.undashed()
+		}
 	}
 	switch {
 	case len(rest) < c.least:
 		return nil, usagef("it needs %s\nUsage: %s", c.args, c.line())
 	case len(rest) > c.most:
 		return nil, usagef("%q is one argument too many\nUsage: %s", rest[c.most], c.line())
+	case !c.launches || before == 1:
+		return rest, nil
+	case rest[1] == "--": // the first one is behind another, since it begins with a dash
+		return slices.Delete(rest, 1, 2), nil
 	}
-	return rest, nil
+	return nil, c.undashed()
+}
+
+// undashed is the error of a command line that could be taken for our own flags.
+func (c *command) undashed() error {
+	return usagef("the command stands behind --, and -- behind KEY\nUsage: %s", c.line())
 }
 
 // given returns which of the flags with these names were given, in their order.

@@ -43,7 +43,7 @@ The command finds CHORD_LOCK_KEY, CHORD_LOCK_SESSION and CHORD_LOCK_TOKEN in its
 environment. Whoever must not write without the lock, also when this program is
 killed or stopped, asks for -fence and writes with the key and the token as a
 fence.`
-	c.least, c.most = 2, 1<<20
+	c.least, c.most, c.launches = 2, 1<<20, true
 	a := silentFlagsFor(s, c.flags, lockWait, "give up when the lock is not free after this `DURATION`. Default: "+lockWait.String())
 	f := c.sessionFlags(backend.DefaultLockTTL, "the `DURATION` after which others may have the lock when this program has died: 10s to 24h. Default: "+backend.DefaultLockTTL.String())
 	value := c.flags.String("value", "", "a `TEXT` to store at KEY, for others to see who holds it")
