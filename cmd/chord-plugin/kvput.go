@@ -55,14 +55,16 @@ conflict when the lock is not to be had or to give.`
 		if given := c.given("expires-after", "acquire", "release"); len(given) > 1 {
 			return usagef("-%s and -%s exclude each other: a lock does not expire, its session does", given[0], given[1])
 		}
-		return a.do(ctx, func(ctx context.Context, agent *httpapi.Client) error {
+		return a.with(func(agent *httpapi.Client) error {
 			key, value := args[0], []byte(args[1])
-			if args[1] == "-" {
+			if args[1] == "-" { // before the time-out begins, which is the agent's
 				var err error
 				if value, err = c.readValue(key, agent.Limits().MaxValueSize); err != nil {
 					return err
 				}
 			}
+			ctx, cancel := context.WithTimeout(ctx, a.timeout)
+			defer cancel()
 			op := backend.TxnOp{Key: key, Value: value, Flags: *flags}
 			var done changed
 			var err error

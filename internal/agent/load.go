@@ -105,11 +105,11 @@ func unknownKeys(l Layer) []error {
 	return errs
 }
 
-// foreign are variables that begin like ours and are not: go-plugin's cookie,
-// what our own tests use, and what Kubernetes sets in every container for a
-// service whose name begins with "chord".
+// foreign are variables that begin like settings and are none: go-plugin's cookie,
+// what our own tests use, what chord-plugin lock tells its command, and what
+// Kubernetes sets in every container for a service whose name begins with "chord".
 var foreign = regexp.MustCompile(`^(` + regexp.QuoteMeta(plugin.Handshake.MagicCookieKey) +
-	`|CHORD_TEST_.*` +
+	`|CHORD_TEST_.*|CHORD_LOCK_(KEY|SESSION|TOKEN)` +
 	`|CHORD_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?))$`)
 
 // readEnvironment takes the settings from variables NAME=value. An empty value

@@ -226,6 +226,7 @@ func TestUnknown(t *testing.T) {
 	// These begin like ours and belong to others.
 	c, err := Load(fromFlags(nil), []string{
 		"CHORD_PLUGIN=cookie", "CHORD_TEST_X=1", "CHORD_SERVICE_HOST=10.0.0.1", "CHORD_SERVICE_PORT=8500", "CHORD_SERVICE_PORT_HTTP=8500",
+		"CHORD_LOCK_KEY=l", "CHORD_LOCK_SESSION=s", "CHORD_LOCK_TOKEN=7",
 		"CHORD_PORT=tcp://10.0.0.1:8500", "CHORD_PORT_8500_TCP=x", "CHORD_PORT_8500_TCP_ADDR=x", "CHORD_AGENT_SERVICE_HOST=10.0.0.2",
 	}, Standalone)
 	require.NoError(t, err)
