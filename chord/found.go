@@ -85,8 +85,10 @@ func (n *Node) findRingOnce() error {
 	if n.cfg.Expect == 0 {
 		return fmt.Errorf("waiting for a member of a ring to appear; the seeds are %s", seedList(n.cfg.Seeds))
 	}
-	if n.cfg.Expect == 1 && len(n.cfg.Seeds) > 0 && n.mono() < seedGrace {
-		return fmt.Errorf("waiting %v for the seeds to show a ring before founding one alone", seedGrace)
+	if n.cfg.Expect == 1 {
+		if err := n.lookAround(); err != nil {
+			return err
+		}
 	}
 	set, err := n.founders(nodes)
 	if err != nil {
@@ -96,6 +98,20 @@ func (n *Node) findRingOnce() error {
 		return fmt.Errorf("waiting for %q to propose the ring", set[0].name)
 	}
 	return n.found(set)
+}
+
+// lookAround returns an error while a node that could found a ring alone waits for one
+// to show up: at its seeds, or, for a member that keeps data, at those who miss it. The
+// first member of a ring may have lost its disk, and what started it still says that
+// it founds one.
+func (n *Node) lookAround() error {
+	if len(n.cfg.Seeds) > 0 && n.mono() < seedGrace {
+		return fmt.Errorf("waiting %v for the seeds to show a ring before founding one alone", seedGrace)
+	}
+	if patience := n.gossip.MissedWithin(); !n.cfg.Memory && n.mono() < patience {
+		return fmt.Errorf("the data directory is new: waiting %v for members of a ring that miss this one, before founding one alone", patience.Round(time.Second))
+	}
+	return nil
 }
 
 // errMismatch: members that wait for each other expect different numbers.

@@ -157,6 +157,25 @@ func TestRestartOfTheWholeRing(t *testing.T) {
 	require.Equal(t, "new", get(t, nodes[2], "k/00007"))
 }
 
+// TestFirstMemberLosesItsDisk: who founded the ring alone, and is started again as it
+// was with an empty directory, comes back to the ring and founds no other one.
+func TestFirstMemberLosesItsDisk(t *testing.T) {
+	t.Parallel()
+	first := openNode(t, Config{Name: "a", DataDir: t.TempDir(), Expect: 1})
+	waitReady(t, first)
+	rest := join(t, first, "b", "c")
+	shaped(t, append(rest, first), "a", "b", "c")
+	put(t, first, "k", "v")
+	id, addr := status(t, first).RingID, first.GossipAddr()
+	require.NoError(t, first.Close())
+	eventually(t, func() bool { return dead(rest[0], first.id.String()) }, "nobody misses it")
+
+	again := openNode(t, Config{Name: "a", DataDir: t.TempDir(), Expect: 1, GossipAddr: addr})
+	waitReady(t, again)
+	require.Equal(t, id, status(t, again).RingID, "it has founded a ring of its own")
+	require.Equal(t, "v", get(t, again, "k"))
+}
+
 // TestFounderThatMissedTheNews: a member that accepted and stopped before it heard
 // that all did is in that ring when it is back, and nobody founds another.
 func TestFounderThatMissedTheNews(t *testing.T) {

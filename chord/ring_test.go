@@ -1,6 +1,7 @@
 package chord
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -61,9 +62,10 @@ func openNode(t testing.TB, cfg Config) *Node {
 	return node
 }
 
-// onLoopback lets a node listen on loopback, and log what matters.
+// onLoopback lets a node listen on loopback, unless it is told where, and log what
+// matters.
 func onLoopback(cfg *Config) {
-	cfg.GossipAddr, cfg.MeshAddr = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.GossipAddr, cfg.MeshAddr = cmp.Or(cfg.GossipAddr, "127.0.0.1:0"), cmp.Or(cfg.MeshAddr, "127.0.0.1:0")
 	level := hclog.Error
 	if os.Getenv("CHORD_TEST_LOG") != "" {
 		level = hclog.LevelFromString(os.Getenv("CHORD_TEST_LOG"))

@@ -66,7 +66,7 @@ func TestLeaveIsSeenAsLeft(t *testing.T) {
 			defer p.Gossip.mu.Unlock()
 			return p.missed()
 		}()
-		require.NotContains(t, addrs, peers[4].Self().GossipAddr, "one that left is not missed")
+		require.Contains(t, addrs, peers[4].Self().GossipAddr, "it may come back with an empty directory")
 		require.False(t, alone)
 	}
 }

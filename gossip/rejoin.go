@@ -10,6 +10,8 @@ const (
 	maxCalls = 4
 	// maxCallsAlone is the same for a node that knows nobody alive.
 	maxCallsAlone = 8
+	// callTime is what a call takes, with room.
+	callTime = time.Second
 )
 
 // rejoin calls seeds and members that are missed. memberlist never does: once
@@ -44,10 +46,14 @@ func (g *Gossip) rejoin() {
 	}
 }
 
+// MissedWithin returns the time within which members that are alive call one of theirs
+// that has come back at its address and knows nobody.
+func (g *Gossip) MissedWithin() time.Duration { return 3*g.interval/2 + callTime }
+
 // missed returns whom to call, at random, and whether nobody is alive: the
-// seeds that are no living node's address, and the members that are dead. A
-// member that left is not missed, nor is a dead client, which will never return
-// under its ID. It needs g.mu.
+// seeds that are no living node's address, and the members that are gone: also one
+// that left may return with an empty directory, and know nobody. A client that is gone
+// is not missed; it will never return under its ID. It needs g.mu.
 func (g *Gossip) missed() (addrs []string, alone bool) {
 	if g.leaving {
 		return nil, false
@@ -69,7 +75,7 @@ func (g *Gossip) missed() (addrs []string, alone bool) {
 		add(s)
 	}
 	for _, e := range g.table.nodes {
-		if e.State == Dead && e.Role == RoleMember {
+		if e.State.gone() && e.Role == RoleMember {
 			add(e.GossipAddr)
 		}
 	}
