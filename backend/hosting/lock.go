@@ -3,6 +3,7 @@ package hosting
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/chord-plugin/chord-plugin/backend"
@@ -82,13 +83,42 @@ func (s *Store) endWith(held backend.Lock) {
 		case <-s.life.Done():
 			return
 		}
-		_, err := on(s.life, s, held.Key(), func(ctx context.Context, b backend.Backend) (struct{}, error) {
-			return struct{}{}, b.(backend.Sessions).DestroySession(ctx, held.Session())
-		})
-		if err != nil && s.life.Err() == nil && backend.CodeOf(err) != backend.SessionInvalid {
-			s.log.Warn("the session of a lock that was lost may live on until its time is over", "session", held.Session(), "error", err)
-		}
+		s.destroySession(held)
 	})
+}
+
+// destroySession ends the session of a lock that is lost then, at once.
+func (s *Store) destroySession(held backend.Lock) {
+	_, err := on(s.life, s, held.Key(), func(ctx context.Context, b backend.Backend) (struct{}, error) {
+		sessions, ok := b.(backend.Sessions)
+		if !ok {
+			return struct{}{}, backend.Errorf(backend.Invalid, held.Key(), "the storage has no sessions")
+		}
+		return struct{}{}, sessions.DestroySession(ctx, held.Session())
+	})
+	if err != nil && s.life.Err() == nil && backend.CodeOf(err) != backend.SessionInvalid {
+		s.log.Warn("the session of a lock that was lost may live on until its time is over", "session", held.Session(), "error", err)
+	}
+}
+
+// giveUp makes a lock lost that could not be released, and returns once it is. It is
+// free when its session ends, which is tried in the background.
+func (s *Store) giveUp(held backend.Lock) {
+	tried := make(chan struct{})
+	s.mu.Lock()
+	if s.life.Err() != nil {
+		s.mu.Unlock()
+		return // Close makes all locks lost
+	}
+	s.running.Go(func() {
+		defer close(tried)
+		s.destroySession(held)
+	})
+	s.mu.Unlock()
+	select {
+	case <-held.Lost():
+	case <-tried:
+	}
 }
 
 func isLost(held backend.Lock) bool {
@@ -157,7 +187,10 @@ func (l *Lock) acquireOn(ctx context.Context, b backend.Backend) (backend.Lock, 
 	return held, nil
 }
 
-// Unlock releases the lock. It is no error if it is not held any more.
+// Unlock releases the lock. It is no error if it is not held any more. A lock that it
+// can not release in time is lost all the same: hosts drop it whatever Unlock says, and
+// nobody would ever stop renewing its session. Others have it when that ends, which takes
+// about session_ttl at the most.
 func (l *Lock) Unlock() error {
 	l.mu.Lock()
 	held := l.held
@@ -172,7 +205,8 @@ func (l *Lock) release(held backend.Lock) error {
 	ctx, cancel := l.s.bounded(context.Background())
 	defer cancel()
 	if err := held.Unlock(ctx); err != nil && backend.CodeOf(err) != backend.LockLost {
-		return err
+		l.s.giveUp(held)
+		return fmt.Errorf("the lock is given up, and free once its session ends, which takes about %v at the most: %w", l.s.stanza.sessionTTL, err)
 	}
 	return nil
 }
