@@ -2,7 +2,9 @@ package hosting
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,10 +22,13 @@ const (
 	// again that died. Each is twice the one before.
 	firstPause = time.Second
 	lastPause  = 30 * time.Second
+	// ringPause is the time between two questions whether a plugin knows its ring.
+	ringPause = 100 * time.Millisecond
 )
 
 // A Store is a backend as a host uses it: every operation has an end, and a plugin
-// that dies is started again. It is safe for use by many goroutines.
+// that dies is started again. One that is in another ring then is not used: the host's
+// data is not there. It is safe for use by many goroutines.
 type Store struct {
 	stanza *stanza
 	log    hclog.Logger
@@ -31,6 +36,8 @@ type Store struct {
 	limits backend.Limits
 	// restarts tells that a plugin is started again when it dies.
 	restarts bool
+	// sure tells that ring is known, or that the backend is never asked for it.
+	sure atomic.Bool
 	// life ends with Close.
 	life context.Context
 	end  context.CancelFunc
@@ -42,6 +49,9 @@ type Store struct {
 	// changes.
 	now     backend.Backend
 	changed chan struct{}
+	// ring is the ID of the ring that the host's data is in, and other that of the one
+	// in which a plugin was that was started again, for good; both are empty at first.
+	ring, other string
 	// fence is what every write carries; registered tells that the host chose it.
 	fence      backend.Fence
 	registered bool
@@ -56,12 +66,15 @@ type Store struct {
 //
 // The plugin gets nothing of the host's environment. The logger may be nil.
 func Open(config map[string]string, logger hclog.Logger) (*Store, error) {
-	st, err := parse(config)
+	st, err := parse(config, false)
 	if err != nil {
 		return nil, err
 	}
 	if logger == nil {
 		logger = hclog.NewNullLogger()
+	}
+	if st.inMemory() {
+		logger.Warn("memory is true: the node keeps nothing on disk, and what no other member has is gone with its process")
 	}
 	if st.mode == ModeEmbedded {
 		node, err := agent.OpenForHost(st.plugin.Configuration, nil, agent.Embedded, logger, "embedded")
@@ -77,6 +90,7 @@ func Open(config map[string]string, logger hclog.Logger) (*Store, error) {
 	}
 	s := newStore(st, client, logger)
 	s.restarts = true
+	s.sure.Store(!slices.Contains(client.Info().Capabilities, "admin"))
 	s.running.Go(func() { s.keep(client) })
 	return s, nil
 }
@@ -88,7 +102,7 @@ func New(b backend.Backend, config map[string]string, logger hclog.Logger) (*Sto
 	for name, value := range config {
 		embedded[name] = value
 	}
-	st, err := parse(embedded)
+	st, err := parse(embedded, true)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +121,7 @@ func newStore(st *stanza, b backend.Backend, logger hclog.Logger) *Store {
 	if !st.given["lock_delay"] && !s.can.Has(backend.CanFence) {
 		st.lockDelay = backend.DefaultLockDelay
 	}
+	s.sure.Store(true)
 	s.life, s.end = context.WithCancel(context.Background())
 	return s
 }
@@ -148,7 +163,8 @@ func (s *Store) keep(c *plugin.Client) {
 }
 
 // restart starts the plugin after a pause, as often as it takes, and returns the pause
-// before the next time. It returns no plugin when the store is closed.
+// before the next time. It returns no plugin when the store is closed, or the plugin is
+// in another ring.
 func (s *Store) restart(pause time.Duration) (*plugin.Client, time.Duration) {
 	for {
 		again := time.NewTimer(pause)
@@ -160,9 +176,15 @@ func (s *Store) restart(pause time.Duration) (*plugin.Client, time.Duration) {
 		pause = min(max(2*pause, firstPause), lastPause)
 		c, err := s.stanza.start(s.life)
 		if err == nil {
-			return c, pause
+			if err = s.rejoined(c); err == nil {
+				return c, pause
+			}
+			_ = c.Close() // the first error counts
 		}
-		if s.life.Err() != nil {
+		s.mu.Lock()
+		ended := s.life.Err() != nil || s.other != ""
+		s.mu.Unlock()
+		if ended {
 			return nil, 0
 		}
 		s.log.Error("the storage plugin does not start", "error", err, "next_attempt_in", pause)
@@ -205,6 +227,9 @@ func onEach[T any](ctx context.Context, s *Store, key string, f func(context.Con
 			return none, err
 		}
 		v, err := f(ctx, b)
+		if err == nil {
+			err = s.learn(ctx, key, b)
+		}
 		if !s.restarts || backend.CodeOf(err) != backend.Closed {
 			return v, err
 		}
@@ -218,10 +243,16 @@ func (s *Store) backend(ctx context.Context, key string, dead backend.Backend) (
 	for {
 		s.mu.Lock()
 		b, changed := s.now, s.changed
+		var other error
+		if s.other != "" {
+			other = s.isOther(key)
+		}
 		s.mu.Unlock()
 		switch {
 		case s.life.Err() != nil:
 			return nil, backend.Errorf(backend.Closed, key, "the storage was closed; open it again")
+		case other != nil:
+			return nil, other
 		case b != nil && b != dead:
 			return b, nil
 		}
@@ -229,7 +260,7 @@ func (s *Store) backend(ctx context.Context, key string, dead backend.Backend) (
 		case <-changed:
 		case <-s.life.Done():
 		case <-ctx.Done():
-			return nil, backend.Errorf(backend.NotReady, key, "the storage plugin has died and does not run again yet: %w", ctx.Err())
+			return nil, backend.Errorf(backend.NotReady, key, "the storage plugin has died, and the next one does not run yet or has not found its ring: %w", ctx.Err())
 		}
 	}
 }

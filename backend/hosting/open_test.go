@@ -19,7 +19,7 @@ import (
 // A plugin that is killed is started again: its locks are lost at once, and operations
 // wait until it runs.
 func TestPluginDies(t *testing.T) {
-	s, err := Open(map[string]string{"plugin_path": memoryPlugin}, nil)
+	s, err := Open(map[string]string{"plugin_path": memoryPlugin, "memory": "true"}, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -52,6 +52,42 @@ func TestPluginDies(t *testing.T) {
 	require.NoError(t, lock.Unlock())
 }
 
+// A plugin that is in another ring when it runs again has none of the host's data: it is
+// not used, and every call says so.
+func TestPluginIsInAnotherRing(t *testing.T) {
+	for name, lose := range map[string]func(*testing.T, map[string]string){
+		"memory": func(_ *testing.T, stanza map[string]string) { stanza["memory"] = "true" },
+		"disk":   func(t *testing.T, stanza map[string]string) { stanza["data_dir"] = t.TempDir() + "/data" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			stanza := map[string]string{"plugin_path": ringPlugin}
+			lose(t, stanza)
+			s, err := Open(stanza, nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, s.Close()) })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			require.NoError(t, s.Put(ctx, "k", []byte("v"), false))
+			if dir := stanza["data_dir"]; dir != "" { // it goes on after the first death
+				require.NoError(t, syscall.Kill(clientOf(t, s).PID(), syscall.SIGKILL))
+				e, err := s.Get(ctx, "k")
+				require.NoError(t, err)
+				require.Equal(t, "v", string(e.Value))
+				require.NoError(t, os.RemoveAll(dir)) // as a disk that is not mounted any more
+			}
+			old := clientOf(t, s)
+			require.NoError(t, syscall.Kill(old.PID(), syscall.SIGKILL))
+			<-old.Done()
+			e, err := s.Get(ctx, "k")
+			require.ErrorIs(t, err, backend.ErrClosed, "%v", e)
+			require.ErrorContains(t, err, "start the host again")
+			require.ErrorIs(t, s.Put(ctx, "k", nil, false), backend.ErrClosed)
+			_, err = s.NewLock("lock", "me").Lock(nil)
+			require.ErrorContains(t, err, "start the host again")
+		})
+	}
+}
+
 // clientOf returns the plugin that a store uses.
 func clientOf(t *testing.T, s *Store) *plugin.Client {
 	t.Helper()
@@ -64,7 +100,7 @@ func clientOf(t *testing.T, s *Store) *plugin.Client {
 func TestPluginDoesNotStartAgain(t *testing.T) {
 	path := t.TempDir() + "/plugin"
 	require.NoError(t, os.Link(memoryPlugin, path))
-	s, err := Open(map[string]string{"plugin_path": path}, nil)
+	s, err := Open(map[string]string{"plugin_path": path, "memory": "true"}, nil)
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
 	client := clientOf(t, s)
@@ -85,7 +121,7 @@ func TestPluginDoesNotStartAgain(t *testing.T) {
 
 // A plugin that never runs for long is not started over and over without a pause.
 func TestPluginKeepsDying(t *testing.T) {
-	s, err := Open(map[string]string{"plugin_path": memoryPlugin}, nil)
+	s, err := Open(map[string]string{"plugin_path": memoryPlugin, "memory": "true"}, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	var took []time.Duration
@@ -117,7 +153,7 @@ func TestOpenErrorsSayWhatToDo(t *testing.T) {
 		{script(0o700, "echo '1|2|unix|/nowhere|grpc'; exec cat"), "", "upgrade the host, or use an older plugin"},
 		{script(0o700, "echo no such library >&2; exit 1"), "", "it says: no such library"},
 	} {
-		stanza := map[string]string{"plugin_path": test.path}
+		stanza := map[string]string{"plugin_path": test.path, "memory": "true"}
 		if test.sum != "" {
 			stanza["plugin_sha256"] = test.sum
 		}

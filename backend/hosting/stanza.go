@@ -81,9 +81,10 @@ type stanza struct {
 	given map[string]bool
 }
 
-// parse reads a stanza. All that is wrong with its own keys is in the error, which is
-// Invalid; the values of the node's settings are checked by the node.
-func parse(config map[string]string) (*stanza, error) {
+// parse reads the stanza of a backend that is to be opened, or is open already. All that
+// is wrong with its own keys is in the error, which is Invalid; the values of the node's
+// settings are checked by the node.
+func parse(config map[string]string, isOpen bool) (*stanza, error) {
 	s := &stanza{given: map[string]bool{}, plugin: plugin.Config{Configuration: map[string]string{}}}
 	var errs []error
 	for _, k := range keys {
@@ -117,6 +118,9 @@ func parse(config map[string]string) (*stanza, error) {
 		}
 	}
 	errs = append(errs, s.contradictions()...)
+	if !isOpen && s.keepsNowhere() {
+		errs = append(errs, errors.New("data_dir: it is not set, and there are no seeds; name the directory of a member, or the seeds of a ring to be a client of, or set memory = true for a ring of one that is gone with its process"))
+	}
 	if len(errs) > 0 {
 		return nil, backend.Errorf(backend.Invalid, "", "the storage stanza: %w", errors.Join(errs...))
 	}
@@ -134,6 +138,23 @@ func (s *stanza) contradictions() []error {
 		}
 	}
 	return errs
+}
+
+// keepsNowhere tells that nothing says where the data is to be. The node takes that for a
+// ring of one in memory, to try things out; hosts have data to lose.
+func (s *stanza) keepsNowhere() bool {
+	for _, name := range []string{"data_dir", "memory", "seeds", "expect"} {
+		if _, ok := s.plugin.Configuration[name]; ok {
+			return false
+		}
+	}
+	return s.plugin.Configuration["role"] != "client" // which needs seeds, and says so
+}
+
+// inMemory tells that the node keeps nothing on disk.
+func (s *stanza) inMemory() bool {
+	memory, err := strconv.ParseBool(s.plugin.Configuration["memory"])
+	return err == nil && memory
 }
 
 // names are all keys, sorted.

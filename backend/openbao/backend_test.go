@@ -44,7 +44,7 @@ func TestTypeFitsTheBackend(t *testing.T) {
 
 // OpenBao looks for these words.
 func TestTooLarge(t *testing.T) {
-	b := open(t, map[string]string{"plugin_path": memoryPlugin, "max_value_size": "10"})
+	b := open(t, map[string]string{"plugin_path": memoryPlugin, "memory": "true", "max_value_size": "10"})
 	ctx := t.Context()
 	tx, err := b.(physical.TransactionalBackend).BeginTx(ctx)
 	require.NoError(t, err)

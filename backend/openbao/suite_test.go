@@ -10,9 +10,9 @@ import (
 // kinds are the ways to have a storage. A ring of one member has everything but the
 // other members.
 var kinds = map[string]map[string]string{
-	"memory in a plugin": {"plugin_path": ""},
-	"ring in a plugin":   {"plugin_path": "", "name": "here"},
-	"ring in process":    {"mode": "embedded"},
+	"memory in a plugin": {"plugin_path": "", "memory": "true"},
+	"ring in a plugin":   {"plugin_path": "", "memory": "true", "name": "here"},
+	"ring in process":    {"mode": "embedded", "memory": "true"},
 }
 
 // each runs a test with every kind of storage.
@@ -52,7 +52,7 @@ func TestLongSuiteOfTransactions(t *testing.T) {
 
 func TestHABackend(t *testing.T) {
 	t.Run("memory in a plugin", func(t *testing.T) {
-		b := open(t, map[string]string{"plugin_path": memoryPlugin}).(physical.HABackend)
+		b := open(t, map[string]string{"plugin_path": memoryPlugin, "memory": "true"}).(physical.HABackend)
 		physical.ExerciseHABackend(t, b, b)
 	})
 	t.Run("two hosts", func(t *testing.T) {

@@ -53,7 +53,7 @@ func TestTypeFitsTheBackend(t *testing.T) {
 
 // Vault looks for these words.
 func TestTooLarge(t *testing.T) {
-	b := open(t, map[string]string{"plugin_path": memoryPlugin, "max_value_size": "10"})
+	b := open(t, map[string]string{"plugin_path": memoryPlugin, "memory": "true", "max_value_size": "10"})
 	ctx := t.Context()
 	require.ErrorContains(t, b.Put(ctx, &physical.Entry{Key: "k", Value: make([]byte, 11)}), physical.ErrValueTooLarge)
 	require.ErrorContains(t, b.Put(ctx, &physical.Entry{Key: strings.Repeat("k", 2049)}), physical.ErrKeyTooLarge)
@@ -62,7 +62,7 @@ func TestTooLarge(t *testing.T) {
 
 // A value that is larger than gRPC's default for a message.
 func TestLargeValue(t *testing.T) {
-	b := open(t, map[string]string{"plugin_path": memoryPlugin})
+	b := open(t, map[string]string{"plugin_path": memoryPlugin, "memory": "true"})
 	large := make([]byte, 7<<20)
 	large[len(large)-1] = 1
 	require.NoError(t, b.Put(t.Context(), &physical.Entry{Key: "k", Value: large}))
@@ -187,8 +187,8 @@ func TestFactoryErrors(t *testing.T) {
 	}{
 		{nil, "plugin_path: it is not set"},
 		{map[string]string{"plugin_pth": "x", "mode": "embedded"}, `plugin_pth: there is no such key; did you mean "plugin_path"?`},
-		{map[string]string{"plugin_path": "/does/not/exist"}, "there is no plugin at /does/not/exist"},
-		{map[string]string{"plugin_path": memoryPlugin, "plugin_sha256": strings.Repeat("00", 32)}, "is not the one that was asked for"},
+		{map[string]string{"plugin_path": "/does/not/exist", "memory": "true"}, "there is no plugin at /does/not/exist"},
+		{map[string]string{"plugin_path": memoryPlugin, "memory": "true", "plugin_sha256": strings.Repeat("00", 32)}, "is not the one that was asked for"},
 	} {
 		_, err := Factory(test.stanza, nil)
 		require.ErrorContains(t, err, test.want)

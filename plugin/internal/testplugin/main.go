@@ -36,8 +36,8 @@ func main() {
 // linger keeps the process although it does not serve any more.
 var linger atomic.Bool
 
-// open knows these names of the configuration: "max_value_size"; "closed_file",
-// a file to write when the backend is closed; "admin", which announces an
+// open knows these names of the configuration: "max_value_size"; "memory",
+// which it always is; "closed_file", a file to write when the backend is closed; "admin", which announces an
 // operator's interface when it is "true"; "blind", which hides what the backend can
 // do beyond backend.Backend when it is "true"; "linger", which keeps the process when
 // it has ended serving, if it is "true"; "open", which makes opening "fail",
@@ -65,7 +65,7 @@ func open(ctx context.Context, config map[string]string) (backend.Backend, backe
 				return nil, nil, backend.Errorf(backend.Invalid, "", "stop_timeout is %q and must be a duration", value)
 			}
 			m.stopTimeout = d
-		case "closed_file", "admin", "blind", "open", "close", "stop", "stopped_file", "rolled_back_file":
+		case "memory", "closed_file", "admin", "blind", "open", "close", "stop", "stopped_file", "rolled_back_file":
 		default:
 			return nil, nil, backend.Errorf(backend.Invalid, "", "there is no setting %q", name)
 		}
