@@ -12,8 +12,10 @@ import (
 const (
 	// followPause is the least time between two readings of the whole storage.
 	followPause = time.Second
-	// followPage is the most entries that one listing of a reading has.
-	followPage = 1000
+	// followPage is the most entries that one listing of a reading has, and
+	// followBytes about how many bytes they may have; see Fitting.
+	followPage  = 1000
+	followBytes = backend.MaxTxnSize
 	// followAlarm is how long following may fail until the log has errors and not
 	// warnings.
 	followAlarm = time.Minute
@@ -129,7 +131,7 @@ func (f *follower) look() (index uint64, now map[string]uint64, err error) {
 // that a reading may take as long as it needs.
 func (f *follower) read() (map[string]uint64, error) {
 	now := map[string]uint64{}
-	for q := (backend.ListQuery{Values: true, Limit: followPage}); ; {
+	for q := (backend.ListQuery{Values: true, Limit: FirstPage}); ; {
 		r, err := f.s.Snapshot(f.s.life, q)
 		if err != nil {
 			return nil, err
@@ -141,6 +143,7 @@ func (f *follower) read() (map[string]uint64, error) {
 		if !r.More || len(r.Items) == 0 {
 			return now, nil
 		}
+		q.Limit = Fitting(r, followBytes, followPage)
 	}
 }
 

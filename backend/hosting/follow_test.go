@@ -23,6 +23,8 @@ type unreadable struct {
 	mu    sync.Mutex
 	fails bool
 	takes time.Duration
+	// pages are the sizes of what was listed.
+	pages []int
 }
 
 func (u *unreadable) set(fails bool) {
@@ -40,7 +42,13 @@ func (u *unreadable) List(ctx context.Context, q backend.ListQuery) (*backend.Li
 	}
 	select {
 	case <-time.After(takes):
-		return u.Store.List(ctx, q)
+		r, err := u.Store.List(ctx, q)
+		if err == nil {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.pages = append(u.pages, Size(r))
+		}
+		return r, err
 	case <-ctx.Done():
 		return nil, backend.Errorf(backend.NoQuorum, q.Prefix, "too few members: %w", ctx.Err())
 	}
@@ -163,5 +171,22 @@ func TestFollowReadsSlowly(t *testing.T) {
 		named, log := r.take()
 		require.Equal(t, []string{"k/0007"}, named)
 		require.Empty(t, log)
+	})
+}
+
+// Large values are read few at a time.
+func TestFollowReadsLargeValues(t *testing.T) {
+	u := &unreadable{}
+	following(t, u, func(t *testing.T, s *Store, r *record) {
+		value := make([]byte, 200<<10)
+		for i := range 3 * FirstPage {
+			require.NoError(t, s.Put(t.Context(), fmt.Sprintf("k/%04d", i), value, false))
+		}
+		s.Follow(r.changed)
+		require.Greater(t, u.pages[0], followBytes, "of the first page nobody knew")
+		require.Greater(t, len(u.pages), 4)
+		for _, size := range u.pages[1:] {
+			require.LessOrEqual(t, size, followBytes)
+		}
 	})
 }

@@ -14,13 +14,16 @@ import (
 )
 
 // maxSnapshot is the most keys that a read-only transaction takes along with its
-// listings.
-const maxSnapshot = 4096
+// listings, and maxSnapshotBytes the most bytes that they and their values have.
+const (
+	maxSnapshot      = 4096
+	maxSnapshotBytes = backend.MaxTxnSize
+)
 
 // A readOnly is a transaction whose reads are of one instant, as OpenBao expects: what
 // it has listed it can get, whoever deletes it meanwhile. The backend keeps no old
 // values, so the first listing under a prefix takes along all that is under it, which
-// is one instant's. Above maxSnapshot keys it does not: then only the names are. It may
+// is one instant's. Above maxSnapshot keys, or maxSnapshotBytes, it does not: then only the names are. It may
 // read backend.MaxTxReads times.
 //
 // Commit looks whether everything that was read, if it was more than one thing, is
@@ -32,8 +35,8 @@ type readOnly struct {
 	done bool
 	// taken are the prefixes under which everything is known.
 	taken []taken
-	// room is how many more keys may be taken.
-	room int
+	// room is how many more keys may be taken, and bytes how many they may have.
+	room, bytes int
 	// seen are the entries that were read one by one, nil for a missing one.
 	seen map[string]*backend.Entry
 	// names are the listings of which only the names are known.
@@ -118,22 +121,42 @@ func (t *readOnly) ListPage(ctx context.Context, prefix, after string, limit int
 		if err := t.more(prefix); err != nil {
 			return nil, err
 		}
-		r, err := t.s.Snapshot(ctx, backend.ListQuery{Prefix: prefix, Values: true, Limit: maxSnapshot})
-		if err != nil {
+		var err error
+		if known, err = t.take(ctx, prefix); err != nil {
 			return nil, err
 		}
-		if r.More || len(r.Items) > t.room {
-			if r, err = t.s.Snapshot(ctx, q); err != nil {
+		if known == nil {
+			r, err := t.s.Snapshot(ctx, q)
+			if err != nil {
 				return nil, err
 			}
 			t.names = append(t.names, listing{q, r.Names()})
 			return hosting.Names(r, prefix), nil
 		}
-		t.taken = append(t.taken, taken{prefix, r.Items})
-		t.room -= len(r.Items)
-		known = &t.taken[len(t.taken)-1]
 	}
 	return known.page(q), nil
+}
+
+// take takes all that is under prefix, if there is room for it, and else returns nil. It
+// asks for a few entries first: how large they are says how many it may ask for.
+func (t *readOnly) take(ctx context.Context, prefix string) (*taken, error) {
+	for limit := hosting.FirstPage; ; {
+		r, err := t.s.Snapshot(ctx, backend.ListQuery{Prefix: prefix, Values: true, Limit: limit})
+		if err != nil {
+			return nil, err
+		}
+		size := hosting.Size(r)
+		if len(r.Items) > t.room || size > t.bytes || r.More && limit == maxSnapshot {
+			return nil, nil
+		}
+		if !r.More {
+			t.taken = append(t.taken, taken{prefix, r.Items})
+			t.room, t.bytes = t.room-len(r.Items), t.bytes-size
+			return &t.taken[len(t.taken)-1], nil
+		}
+		// Smaller ones may follow; this does not creep up to them.
+		limit = min(maxSnapshot, max(limit*3/2, hosting.Fitting(r, maxSnapshotBytes, maxSnapshot)))
+	}
 }
 
 // reads counts what was asked of the backend.
@@ -205,7 +228,7 @@ func (t *readOnly) Commit(ctx context.Context) error {
 // compare reads again in tx what was read, and fails unless it is the same.
 func (t *readOnly) compare(ctx context.Context, tx *hosting.Tx) error {
 	for _, was := range t.taken {
-		is, err := tx.List(ctx, backend.ListQuery{Prefix: was.prefix, Values: true})
+		is, err := tx.List(ctx, backend.ListQuery{Prefix: was.prefix, Values: true, Limit: len(was.items) + 1})
 		if err != nil {
 			return err
 		}

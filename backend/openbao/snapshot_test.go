@@ -3,10 +3,15 @@ package openbao
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/openbao/openbao/sdk/v2/physical"
 	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/backend/hosting"
+	"github.com/chord-plugin/chord-plugin/backend/memory"
 )
 
 func put(t *testing.T, b physical.Backend, key, value string) {
@@ -111,6 +116,111 @@ func TestManyKeys(t *testing.T) {
 		require.Nil(t, get(t, tx, "x/00002"))
 		require.ErrorIs(t, tx.Commit(ctx), physical.ErrTransactionCommitFailure)
 	}
+}
+
+// asked is a store that notes how many entries it was asked for with their values: those
+// of the listings, and of the transactions' own.
+type asked struct {
+	*memory.Store
+	listed, again []int
+}
+
+func (a *asked) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
+	if q.Values {
+		a.listed = append(a.listed, q.Limit)
+	}
+	return a.Store.List(ctx, q)
+}
+
+func (a *asked) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
+	tx, err := a.Store.Begin(ctx, opts)
+	return askedTx{tx, a}, err
+}
+
+type askedTx struct {
+	backend.Tx
+	a *asked
+}
+
+func (x askedTx) List(ctx context.Context, q backend.ListQuery) (*backend.ListResult, error) {
+	if q.Values {
+		x.a.again = append(x.a.again, q.Limit)
+	}
+	return x.Tx.List(ctx, q)
+}
+
+// Large values are not taken along, and few of them are asked for to find out. What is
+// taken and not the same any more is not listed to its end.
+func TestLargeValuesAreNotTaken(t *testing.T) {
+	a := &asked{Store: newMemory()}
+	b, ctx := over(t, a, nil), t.Context()
+	const keys = 3 * hosting.FirstPage
+	large := strings.Repeat("x", maxSnapshotBytes/hosting.FirstPage)
+	for i := range keys {
+		put(t, b, fmt.Sprintf("large/%03d", i), large)
+		put(t, b, fmt.Sprintf("small/%03d", i), "1")
+	}
+	for _, change := range []bool{false, true} {
+		tx := beginReadOnly(t, b)
+		a.listed = nil
+		names, err := tx.List(ctx, "large/")
+		require.NoError(t, err)
+		require.Len(t, names, keys)
+		require.Equal(t, []int{hosting.FirstPage}, a.listed)
+		require.Equal(t, large, get(t, tx, "large/001"))
+		if change {
+			require.NoError(t, b.Delete(ctx, "large/002"))
+			require.Nil(t, get(t, tx, "large/002"))
+			require.ErrorIs(t, tx.Commit(ctx), physical.ErrTransactionCommitFailure)
+		} else {
+			require.NoError(t, tx.Commit(ctx))
+		}
+	}
+
+	for i := range keys {
+		value := "1"
+		if i < hosting.FirstPage {
+			value = strings.Repeat("x", maxSnapshotBytes/82)
+		}
+		put(t, b, fmt.Sprintf("mixed/%03d", i), value)
+	}
+	tx := beginReadOnly(t, b)
+	a.listed = nil
+	_, err := tx.List(ctx, "mixed/")
+	require.NoError(t, err)
+	require.Equal(t, []int{64, 96, 144, 216}, a.listed)
+	require.NoError(t, b.Delete(ctx, "mixed/191"))
+	require.Equal(t, "1", get(t, tx, "mixed/191"), "it fits")
+
+	tx = beginReadOnly(t, b)
+	a.listed = nil
+	_, err = tx.List(ctx, "small/")
+	require.NoError(t, err)
+	require.Equal(t, []int{hosting.FirstPage, maxSnapshot}, a.listed)
+	require.Nil(t, get(t, tx, "another read"))
+	for i := range 2 * keys {
+		put(t, b, fmt.Sprintf("small/more/%03d", i), "1")
+	}
+	require.Equal(t, "1", get(t, tx, "small/191"), "it was taken")
+	require.ErrorIs(t, tx.Commit(ctx), physical.ErrTransactionCommitFailure)
+	require.Equal(t, []int{keys + 1}, a.again)
+}
+
+// All listings of a transaction share its room.
+func TestListingsShareTheRoom(t *testing.T) {
+	b, ctx := over(t, newMemory(), nil), t.Context()
+	value := strings.Repeat("x", maxSnapshotBytes*2/3)
+	put(t, b, "a/k", value)
+	put(t, b, "b/k", value)
+	tx := beginReadOnly(t, b)
+	for _, prefix := range []string{"a/", "b/"} {
+		_, err := tx.List(ctx, prefix)
+		require.NoError(t, err)
+		require.NoError(t, b.Delete(ctx, prefix+"k"))
+	}
+	require.Equal(t, value, get(t, tx, "a/k"))
+	require.Nil(t, get(t, tx, "b/k"), "there was no room for it")
+	require.ErrorIs(t, tx.Commit(ctx), physical.ErrTransactionCommitFailure)
 }
 
 // Pages of what was taken are those of the storage.

@@ -24,7 +24,7 @@ func (b transactions) BeginTx(ctx context.Context) (physical.Transaction, error)
 }
 
 func (b transactions) BeginReadOnlyTx(ctx context.Context) (physical.Transaction, error) {
-	return &readOnly{s: b.s, room: maxSnapshot, seen: map[string]*backend.Entry{}}, ctx.Err()
+	return &readOnly{s: b.s, room: maxSnapshot, bytes: maxSnapshotBytes, seen: map[string]*backend.Entry{}}, ctx.Err()
 }
 
 // txError makes err one that OpenBao knows: errors.Is finds the SDK's error and the
