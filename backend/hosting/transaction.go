@@ -91,10 +91,15 @@ func (t *Tx) start(key string) error {
 	return nil
 }
 
-// failed is the error of a call to the backend's transaction, which ends with a plugin.
+// failed is the error of a call to the backend's transaction. That ends with a plugin, and
+// when nobody uses it for long: the caller, who has not ended it, must not believe that it
+// has happened.
 func (t *Tx) failed(key string, err error) error {
-	if backend.CodeOf(err) == backend.Closed && t.s.restarts && t.s.life.Err() == nil {
+	switch code := backend.CodeOf(err); {
+	case code == backend.Closed && t.s.restarts && t.s.life.Err() == nil:
 		return backend.Errorf(backend.TxnConflict, key, "the storage plugin has died, and nothing of the transaction has happened; begin it anew: %w", err)
+	case code == backend.TxnDone:
+		return backend.Errorf(backend.TxnConflict, key, "the storage has rolled the transaction back, and nothing of it has happened; begin it anew: %v", err) // and is no TxnDone
 	}
 	return t.s.hostError(key, err)
 }
@@ -241,8 +246,10 @@ func (t *Tx) Rollback(ctx context.Context) error {
 	if t.tx == nil {
 		return nil
 	}
-	if err := t.tx.Rollback(ctx); backend.CodeOf(err) != backend.Closed {
+	switch err := t.tx.Rollback(ctx); backend.CodeOf(err) {
+	case backend.Closed, backend.TxnDone: // it has ended with its plugin, or by itself
+		return nil
+	default:
 		return err
 	}
-	return nil // it has ended with its plugin
 }

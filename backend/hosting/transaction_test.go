@@ -15,11 +15,15 @@ import (
 type begins struct {
 	*memory.Store
 	begun, oneShot int
+	// last is the newest interactive one.
+	last backend.Tx
 }
 
 func (b *begins) Begin(ctx context.Context, opts backend.TxOptions) (backend.Tx, error) {
 	b.begun++
-	return b.Store.Begin(ctx, opts)
+	var err error
+	b.last, err = b.Store.Begin(ctx, opts)
+	return b.last, err
 }
 
 func (b *begins) Txn(ctx context.Context, ops []backend.TxnOp) (*backend.TxnResult, error) {
@@ -94,6 +98,35 @@ func TestTransactionThatListsAndWrites(t *testing.T) {
 	require.Equal(t, "2", string(e.Value))
 	require.Equal(t, 2, b.begun)
 	require.Zero(t, b.oneShot)
+}
+
+// A transaction that the storage ended, as a plugin does that was not asked for long, has
+// not happened: it is not one that the caller ended.
+func TestTransactionThatEndedByItself(t *testing.T) {
+	b := &begins{Store: newMemory()}
+	s := over(t, b)
+	ctx := t.Context()
+	ended := func() *Tx {
+		tx := s.Begin(false)
+		_, err := tx.Get(ctx, "k")
+		require.NoError(t, err)
+		require.NoError(t, tx.Put("k", nil, false))
+		require.NoError(t, b.last.Rollback(ctx))
+		return tx
+	}
+	tx := ended()
+	_, read := tx.Get(ctx, "other")
+	_, listed := tx.List(ctx, Query("", "", 0))
+	for _, err := range []error{read, listed, tx.Commit(ctx), ended().Commit(ctx)} {
+		require.Equal(t, backend.TxnConflict, backend.CodeOf(err), "%v", err)
+		require.ErrorContains(t, err, "begin it anew")
+		require.NotErrorIs(t, err, backend.ErrTxnDone)
+	}
+	require.ErrorIs(t, tx.Commit(ctx), backend.ErrTxnDone, "now the caller has ended it")
+	require.NoError(t, ended().Rollback(ctx))
+	e, err := s.Get(ctx, "k")
+	require.NoError(t, err)
+	require.Nil(t, e)
 }
 
 // What can not be is refused when it is written, and leaves the transaction as it was.
