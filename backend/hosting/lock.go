@@ -187,10 +187,10 @@ func (l *Lock) acquireOn(ctx context.Context, b backend.Backend) (backend.Lock, 
 	return held, nil
 }
 
-// Unlock releases the lock. It is no error if it is not held any more. A lock that it
-// can not release in time is lost all the same: hosts drop it whatever Unlock says, and
-// nobody would ever stop renewing its session. Others have it when that ends, which takes
-// about session_ttl at the most.
+// Unlock releases the lock. It is no error if it is not held any more, as after the death
+// of its plugin. A lock that it can not release in time is lost all the same: hosts drop
+// it whatever Unlock says, and nobody would ever stop renewing its session. Others have it
+// when that ends, which takes about session_ttl at the most.
 func (l *Lock) Unlock() error {
 	l.mu.Lock()
 	held := l.held
@@ -204,11 +204,13 @@ func (l *Lock) Unlock() error {
 func (l *Lock) release(held backend.Lock) error {
 	ctx, cancel := l.s.bounded(context.Background())
 	defer cancel()
-	if err := held.Unlock(ctx); err != nil && backend.CodeOf(err) != backend.LockLost {
-		l.s.giveUp(held)
-		return fmt.Errorf("the lock is given up, and free once its session ends, which takes about %v at the most: %w", l.s.stanza.sessionTTL, err)
+	err := held.Unlock(ctx)
+	switch code := backend.CodeOf(err); {
+	case err == nil, code == backend.LockLost, code == backend.Closed, isLost(held):
+		return nil
 	}
-	return nil
+	l.s.giveUp(held)
+	return fmt.Errorf("the lock is given up, and free once its session ends, which takes about %v at the most: %w", l.s.stanza.sessionTTL, err)
 }
 
 // Value tells whether anybody holds the lock, and the value of who does.

@@ -36,6 +36,7 @@ func TestPluginDies(t *testing.T) {
 	old := clientOf(t, s)
 	require.NoError(t, syscall.Kill(old.PID(), syscall.SIGKILL))
 	<-lost
+	require.NoError(t, lock.Unlock(), "it is not held any more")
 	<-old.Done()
 	_, err = tx.Get(ctx, "k")
 	require.ErrorIs(t, err, backend.ErrTxnConflict)
