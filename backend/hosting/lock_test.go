@@ -2,8 +2,9 @@ package hosting
 
 import (
 	"context"
-	"sync"
+	"errors"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -11,41 +12,55 @@ import (
 	"github.com/chord-plugin/chord-plugin/backend/memory"
 )
 
+// waiting calls Lock and returns once it waits for the lock, with what it will answer.
+// It is called in a bubble of synctest.
+func waiting(l *Lock, stop <-chan struct{}) <-chan error {
+	answered := make(chan error, 1)
+	go func() {
+		got, err := l.Lock(stop)
+		if got != nil {
+			err = errors.Join(err, errors.New("it has the lock"))
+		}
+		answered <- err
+	}()
+	synctest.Wait()
+	return answered
+}
+
 func TestLockIsStopped(t *testing.T) {
-	shared := newMemory()
-	one, two := over(t, shared), over(t, shared)
-	first, second := one.NewLock("lock", "one"), two.NewLock("lock", "two")
-	lost, err := first.Lock(nil)
-	require.NoError(t, err)
-	_, err = first.Lock(nil)
-	require.ErrorContains(t, err, "held or waited for already")
-
-	stop := make(chan struct{})
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
-		got, err := second.Lock(stop)
+	synctest.Test(t, func(t *testing.T) {
+		shared := newMemory()
+		one, two := over(t, shared), over(t, shared)
+		first, second := one.NewLock("lock", "one"), two.NewLock("lock", "two")
+		lost, err := first.Lock(nil)
 		require.NoError(t, err)
-		require.Nil(t, got)
+		_, err = first.Lock(nil)
+		require.ErrorContains(t, err, "held or waited for already")
+
+		stop := make(chan struct{})
+		answered := waiting(second, stop)
+		_, err = second.Lock(nil)
+		require.ErrorContains(t, err, "held or waited for already")
+		close(stop)
+		require.NoError(t, <-answered)
+		for _, l := range []*Lock{first, second} {
+			held, value, err := l.Value()
+			require.NoError(t, err)
+			require.True(t, held)
+			require.Equal(t, "one", value)
+		}
+
+		require.NoError(t, second.Unlock(), "never held")
+		require.NoError(t, first.Unlock())
+		<-lost
+		require.NoError(t, first.Unlock(), "not held any more")
+		held, _, err := first.Value()
+		require.NoError(t, err)
+		require.False(t, held)
+		_, err = second.Lock(nil)
+		require.NoError(t, err)
+		require.NoError(t, second.Unlock())
 	})
-	close(stop)
-	waiting.Wait()
-	for _, l := range []*Lock{first, second} {
-		held, value, err := l.Value()
-		require.NoError(t, err)
-		require.True(t, held)
-		require.Equal(t, "one", value)
-	}
-
-	require.NoError(t, second.Unlock(), "never held")
-	require.NoError(t, first.Unlock())
-	<-lost
-	require.NoError(t, first.Unlock(), "not held any more")
-	held, _, err := first.Value()
-	require.NoError(t, err)
-	require.False(t, held)
-	_, err = second.Lock(nil)
-	require.NoError(t, err)
-	require.NoError(t, second.Unlock())
 }
 
 // A lock whose fence cannot be set is not held.
@@ -126,22 +141,20 @@ func TestRegisteredLockIsTakenAgain(t *testing.T) {
 
 // An end of the store ends who waits for a lock.
 func TestCloseEndsLock(t *testing.T) {
-	shared := newMemory()
-	holder := over(t, shared)
-	_, err := holder.NewLock("lock", "x").Lock(nil)
-	require.NoError(t, err)
-	s, err := New(struct {
-		backend.Backend
-		backend.Locker
-	}{closeless{shared}, shared}, nil, nil)
-	require.NoError(t, err)
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
-		_, err := s.NewLock("lock", "y").Lock(nil)
-		require.Error(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		shared := newMemory()
+		_, err := over(t, shared).NewLock("lock", "x").Lock(nil)
+		require.NoError(t, err)
+		s, err := New(struct {
+			backend.Backend
+			backend.Locker
+		}{closeless{shared}, shared}, nil, nil)
+		require.NoError(t, err)
+		answered := waiting(s.NewLock("lock", "y"), nil)
+		require.Empty(t, answered, "it does not wait")
+		require.NoError(t, s.Close())
+		require.Error(t, <-answered)
 	})
-	require.NoError(t, s.Close())
-	waiting.Wait()
 }
 
 type closeless struct{ backend.Backend }
