@@ -54,6 +54,7 @@ func (l *Lock) Lock(stop <-chan struct{}) (<-chan struct{}, error) {
 	if busy {
 		return nil, errors.New("the lock is held or waited for already")
 	}
+	l.s.siblings.Do(l.s.warnOfSiblings)
 	held, err := l.take(stop)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,6 +68,14 @@ func (l *Lock) Lock(stop <-chan struct{}) (<-chan struct{}, error) {
 		l.s.carry(l.fence, false)
 	}
 	return held.Lost(), nil
+}
+
+// warnOfSiblings says it if writes of this process may go past the store that has the
+// lock, and so past its fence: a host with a separate ha_storage opens two.
+func (s *Store) warnOfSiblings() {
+	if n := opened.Load(); s.opened && n > 1 {
+		s.log.Warn("this process has opened several storages of chord-plugin, and only the writes through the one with the lock are fenced: use one stanza for storage and ha_storage", "opened", n)
+	}
 }
 
 // endWith ends the session of a lock once that is lost. A plugin that was killed could

@@ -3,9 +3,11 @@ package hosting
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/backend"
@@ -155,6 +157,36 @@ func TestCloseEndsLock(t *testing.T) {
 		require.NoError(t, s.Close())
 		require.Error(t, <-answered)
 	})
+}
+
+// The fence is the store's that has the lock. A host that has opened another one is told,
+// once.
+func TestSeveralStores(t *testing.T) {
+	openLogged := func(r *record) *Store {
+		s, err := Open(map[string]string{"plugin_path": memoryPlugin, "memory": "true"}, hclog.New(&hclog.LoggerOptions{Output: r, Level: hclog.Warn}))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, s.Close()) })
+		return s
+	}
+	const warning = "use one stanza for storage and ha_storage"
+	locks := func(s *Store) {
+		for _, key := range []string{"a", "b"} {
+			_, err := s.NewLock(key, "").Lock(nil)
+			require.NoError(t, err)
+		}
+	}
+	var ha, again record
+	data, locker := openLogged(&record{}), openLogged(&ha)
+	locks(locker)
+	_, log := ha.take()
+	require.Equal(t, 1, strings.Count(log, warning), log)
+	for range 2 {
+		require.NoError(t, data.Close())
+		require.NoError(t, locker.Close())
+	}
+	locks(openLogged(&again))
+	_, log = again.take()
+	require.NotContains(t, log, warning, "it is alone")
 }
 
 type closeless struct{ backend.Backend }

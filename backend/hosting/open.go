@@ -26,6 +26,9 @@ const (
 	ringPause = 100 * time.Millisecond
 )
 
+// opened counts the stores in this process that Open has opened and nobody has closed.
+var opened atomic.Int64
+
 // A Store is a backend as a host uses it: every operation has an end, and a plugin
 // that dies is started again. One that is in another ring then is not used: the host's
 // data is not there. It is safe for use by many goroutines.
@@ -36,6 +39,10 @@ type Store struct {
 	limits backend.Limits
 	// restarts tells that a plugin is started again when it dies.
 	restarts bool
+	// opened tells that the store is among those that opened counts; siblings is for the
+	// first lock, which looks for others.
+	opened   bool
+	siblings sync.Once
 	// sure tells that ring is known, or that the backend is never asked for it.
 	sure atomic.Bool
 	// life ends with Close.
@@ -81,14 +88,14 @@ func Open(config map[string]string, logger hclog.Logger) (*Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newStore(st, node, logger), nil
+		return newStore(st, node, logger).count(), nil
 	}
 	st.plugin.Logger = logger
 	client, err := st.start(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	s := newStore(st, client, logger)
+	s := newStore(st, client, logger).count()
 	s.restarts = true
 	s.sure.Store(!slices.Contains(client.Info().Capabilities, "admin"))
 	s.running.Go(func() { s.keep(client) })
@@ -123,6 +130,13 @@ func newStore(st *stanza, b backend.Backend, logger hclog.Logger) *Store {
 	}
 	s.sure.Store(true)
 	s.life, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+// count counts a new store among those that are open.
+func (s *Store) count() *Store {
+	s.opened = true
+	opened.Add(1)
 	return s
 }
 
@@ -286,6 +300,9 @@ func (s *Store) StandbyReads() bool { return s.stanza.standbyReads }
 // is it one that the plugin has died.
 func (s *Store) Close() error {
 	s.mu.Lock()
+	if s.opened && s.life.Err() == nil {
+		opened.Add(-1)
+	}
 	s.end()
 	b := s.now
 	s.now = nil
