@@ -45,6 +45,8 @@ type Store struct {
 	siblings sync.Once
 	// sure tells that ring is known, or that the backend is never asked for it.
 	sure atomic.Bool
+	// learning holds one thing while somebody asks for the ring.
+	learning chan struct{}
 	// life ends with Close.
 	life context.Context
 	end  context.CancelFunc
@@ -123,7 +125,7 @@ func New(b backend.Backend, config map[string]string, logger hclog.Logger) (*Sto
 }
 
 func newStore(st *stanza, b backend.Backend, logger hclog.Logger) *Store {
-	s := &Store{stanza: st, log: logger, can: backend.CapabilitiesOf(b), limits: b.Limits(), now: b, changed: make(chan struct{}),
+	s := &Store{stanza: st, log: logger, can: backend.CapabilitiesOf(b), limits: b.Limits(), now: b, changed: make(chan struct{}), learning: make(chan struct{}, 1),
 		asked: map[backend.ListQuery]*answer{}, asking: map[backend.ListQuery]*answer{}}
 	if !st.given["lock_delay"] && !s.can.Has(backend.CanFence) {
 		st.lockDelay = backend.DefaultLockDelay

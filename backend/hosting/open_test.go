@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -87,6 +89,57 @@ func TestPluginIsInAnotherRing(t *testing.T) {
 			require.ErrorContains(t, err, "start the host again")
 		})
 	}
+}
+
+// slowStatus is a backend that counts who asks for its status, and answers when it is let.
+type slowStatus struct {
+	*memory.Store
+	backend.Admin
+	asked atomic.Int64
+	let   chan struct{}
+}
+
+func (s *slowStatus) Status(ctx context.Context) (*backend.Status, error) {
+	s.asked.Add(1)
+	select {
+	case <-s.let:
+		return &backend.Status{RingID: "r"}, nil
+	case <-ctx.Done():
+		return nil, backend.Errorf(backend.NoQuorum, "", "%w", ctx.Err())
+	}
+}
+
+// The first operations are over once it is known in which ring they were; one of them
+// asks.
+func TestRingIsLearnedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &slowStatus{Store: newMemory(), let: make(chan struct{})}
+		s := over(t, b)
+		s.sure.Store(false) // as that of a plugin
+		put := func(timeout time.Duration) <-chan error {
+			ended := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
+				defer cancel()
+				ended <- s.Put(ctx, "k", nil, false)
+			}()
+			synctest.Wait()
+			return ended
+		}
+		late := []<-chan error{put(time.Second), put(time.Second)}
+		for _, ended := range late {
+			require.ErrorIs(t, <-ended, backend.ErrUnknownOutcome)
+		}
+		asked := b.asked.Load()
+		first, second := put(time.Minute), put(time.Minute)
+		require.Empty(t, first)
+		require.Empty(t, second)
+		close(b.let)
+		require.NoError(t, <-first)
+		require.NoError(t, <-second)
+		require.Equal(t, asked+1, b.asked.Load())
+		require.Equal(t, "r", s.ring)
+	})
 }
 
 // clientOf returns the plugin that a store uses.

@@ -50,8 +50,20 @@ func (s *Store) isOther(key string) error {
 	return backend.Errorf(backend.Closed, key, "the storage plugin has died, and the next one is in the ring %s and not in %s, where the data of this host is; a ring in memory is lost, and of any other data_dir and seeds tell what is wrong: mend them and start the host again", s.other, s.ring)
 }
 
-// learn notes which ring b is in, before the host counts on what it did there.
+// learn notes which ring b is in, before the host counts on what it did there. Of many
+// callers one asks.
 func (s *Store) learn(ctx context.Context, key string, b backend.Backend) error {
+	if s.sure.Load() {
+		return nil
+	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	select {
+	case s.learning <- struct{}{}:
+		defer func() { <-s.learning }()
+	case <-ctx.Done():
+		return backend.Errorf(backend.UnknownOutcome, key, "it was done in a ring that is not known yet, and the next plugin may be in another: %w", ctx.Err())
+	}
 	if s.sure.Load() {
 		return nil
 	}
