@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/internal/jsontext"
 )
 
 const (
@@ -106,8 +106,9 @@ func (f form) decode(text []byte, v any) error {
 		return errors.New("it is no " + kind)
 	case err != nil:
 		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
-	case !utf8.Valid(text): // which would be read as other text
-		return errors.New("it is not UTF-8")
+	}
+	if err := jsontext.Check(text); err != nil { // it would be read as other text
+		return err
 	}
 	if _, more := d.Token(); !errors.Is(more, io.EOF) {
 		return errors.New("something follows the " + kind)

@@ -91,6 +91,7 @@ func TestTransactionsThatAreRefused(t *testing.T) {
 		{set, "Invalid JSON in the request: it is no array"},
 		{"[" + set + "] x", "Invalid JSON in the request: something follows the array"},
 		{"[" + strings.Replace(set, "k", "\xff", 1) + "]", "Invalid JSON in the request: it is not UTF-8"},
+		{"[" + strings.Replace(set, "k", `\ud800`, 1) + "]", `Invalid JSON in the request: \ud800 is half of a character`},
 		{ops("{}"), "operation 1 has no KV, the only kind of operation that exists here"},
 		{ops("null"), "operation 1 has no KV, the only kind of operation that exists here"},
 		{ops(`{"Node":{}}`), "operation 1 has no KV, the only kind of operation that exists here"},

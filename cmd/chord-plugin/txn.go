@@ -13,7 +13,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/httpapi"
-	"github.com/chord-plugin/chord-plugin/internal/moving"
+	"github.com/chord-plugin/chord-plugin/internal/jsontext"
 )
 
 // maxTxnInput bounds what is read of standard input, in bytes.
@@ -124,7 +124,7 @@ func (s *streams) readOps() ([]backend.TxnOp, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, usagef("standard input is no JSON array of operations: something follows the array")
 	}
-	if err := moving.CheckText(text); err != nil {
+	if err := jsontext.Check(text); err != nil {
 		return nil, usagef("standard input is no JSON array of operations: %w; give a value that is no text as base64", err)
 	}
 	ops := make([]backend.TxnOp, len(in))

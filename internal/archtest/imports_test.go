@@ -32,8 +32,8 @@ var ours = map[string][]string{
 	"chord":               {"backend", "backend/locking", "chord/ring", "chord/register", "chord/fence", "chord/txn", "chord/session", "chord/store", "gossip", "mesh"},
 	"plugin/proto":        {},
 	"plugin":              {"backend", "backend/locking", "backend/opentx", "plugin/proto"},
-	"httpapi":             {"backend", "backend/locking", "backend/opentx"},
-	"cmd/chord-plugin":    {"backend", "chord/ring", "httpapi", "internal/agent", "internal/moving", "plugin"},
+	"httpapi":             {"backend", "backend/locking", "backend/opentx", "internal/jsontext"},
+	"cmd/chord-plugin":    {"backend", "chord/ring", "httpapi", "internal/agent", "internal/jsontext", "internal/moving", "plugin"},
 	"backend/hosting":     {"backend", "internal/agent", "plugin"},
 }
 

@@ -109,7 +109,7 @@ func TestRefused(t *testing.T) {
 		{"null", JSON, []byte(head + `{"key":"a","value":null}`), "line 2: it is no entry"},
 		{"unknown field", JSON, []byte(head + `{"key":"a","value":"","flag":1}`), `unknown field "flag"`},
 		{"two objects", JSON, []byte(head + `{"key":"a","value":""}{}`), "more than one object"},
-		{"no UTF-8", JSON, []byte(head + "{\"key\":\"\xff\",\"value\":\"\"}"), "line 2: it is not valid UTF-8"},
+		{"no UTF-8", JSON, []byte(head + "{\"key\":\"\xff\",\"value\":\"\"}"), "line 2: it is not UTF-8"},
 		{"half a surrogate pair", JSON, []byte(head + `{"key":"s\ud800","value":""}`), `line 2: \ud800 is half of a character`},
 		{"no lifetime", JSON, []byte(head + `{"key":"a","value":"","expires":"-1s"}`), `expires is "-1s"`},
 		{"huge", JSON, []byte(head + strings.Repeat(" ", maxRecord)), "takes more than 32 MiB"},

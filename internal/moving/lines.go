@@ -12,6 +12,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/chord-plugin/chord-plugin/internal/jsontext"
 )
 
 // Our own format is lines of JSON: a head, an entry a line, and an end by which a
@@ -120,8 +122,8 @@ func (r *lineReader) line(text []byte) (*Entry, error) {
 		return nil, fmt.Errorf("it is cut off: %w", err)
 	case err != nil:
 		return nil, err
-	case CheckText(text) != nil:
-		return nil, CheckText(text)
+	case jsontext.Check(text) != nil:
+		return nil, jsontext.Check(text)
 	case r.ended:
 		return nil, errors.New("it stands behind the end")
 	}

@@ -1,4 +1,5 @@
-package moving
+// Package jsontext looks at JSON texts for what encoding/json passes over in silence.
+package jsontext
 
 import (
 	"bytes"
@@ -9,12 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// CheckText returns an error if a JSON text holds what encoding/json silently reads as
+// Check returns an error if a JSON text holds what encoding/json silently reads as
 // U+FFFD: bytes that are not UTF-8, and halves of surrogate pairs (RFC 8259, section
 // 8.2). The text must have been decoded without an error before.
-func CheckText(text []byte) error {
+func Check(text []byte) error {
 	if !utf8.Valid(text) {
-		return errors.New("it is not valid UTF-8")
+		return errors.New("it is not UTF-8")
 	}
 	for {
 		i := bytes.IndexByte(text, '\\')
