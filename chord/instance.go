@@ -125,10 +125,11 @@ func (i *Instance) renew(old *Node) (*Node, error) {
 	return node, err
 }
 
-// samePort is an address to listen at, with the port that was bound last time.
+// samePort is an address to listen at, with the port that was bound last time if any
+// one will do.
 func samePort(addr, bound string) string {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
+	host, wanted, err := net.SplitHostPort(addr)
+	if err != nil || wanted != "0" {
 		return addr
 	}
 	_, port, err := net.SplitHostPort(bound)

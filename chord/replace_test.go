@@ -224,3 +224,11 @@ func TestRestoredFromBackup(t *testing.T) {
 		n.Close()
 	}
 }
+
+// A port that was chosen by chance is kept, and one that was asked for is not given up
+// for the one that others are told.
+func TestSamePort(t *testing.T) {
+	require.Equal(t, "127.0.0.1:7", samePort("127.0.0.1:0", "127.0.0.1:7"))
+	require.Equal(t, "0.0.0.0:7946", samePort("0.0.0.0:7946", "203.0.113.1:17946"))
+	require.Equal(t, "", samePort("", "127.0.0.1:7"))
+}

@@ -141,7 +141,7 @@ async function serve() {
   process.stdout.write(`1|1|unix|${socket}|grpc|${certificate}\n`);
 
   process.on('exit', () => fs.rmSync(socket, { force: true }));
-  process.on('SIGINT', () => {}); // a terminal sends it to the host as well
+  for (const signal of ['SIGINT', 'SIGHUP']) process.on(signal, () => {}); // a terminal sends them to the host as well
   process.on('SIGTERM', () => process.exit(0));
   const parent = process.ppid;
   setInterval(() => { if (process.ppid !== parent) process.exit(0); }, 500);
