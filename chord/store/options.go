@@ -29,6 +29,10 @@ const (
 // too, so a directory takes at least about this much of the disk.
 const memTableBytes = 32 << 20
 
+// stopWritesL0 is how many tables lie above each other in the first level when
+// writes begin to wait for a compaction.
+const stopWritesL0 = 24
+
 // Options configures a Store. The zero value of a field is its default.
 type Options struct {
 	// Dir is the data directory. It is made if it does not exist.
@@ -105,16 +109,16 @@ func (o *Options) complete() error {
 
 // pebbleOptions tunes Pebble for a small server that writes one batch at a time,
 // reads by point and asks for many keys that are not there.
-func (s *Store) pebbleOptions(cache *pebble.Cache, ready bool) *pebble.Options {
+func (s *Store) pebbleOptions(cache *pebble.Cache, exists bool) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          s.disk,
 		Cache:                       cache,
-		ErrorIfNotExists:            ready,
+		ErrorIfNotExists:            exists,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		MemTableSize:                s.opts.memTable,
 		DisableAutomaticCompactions: s.opts.quiet,
 		MemTableStopWritesThreshold: 4,
-		L0StopWritesThreshold:       24,
+		L0StopWritesThreshold:       stopWritesL0,
 		MaxOpenFiles:                512,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      pebbleLogger{log: s.log, disk: s.disk},

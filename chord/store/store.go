@@ -109,9 +109,14 @@ func (s *Store) openDatabase() error {
 	// one that is flushed or kept for reuse.
 	cache := pebble.NewCache(s.opts.CacheBytes + 2*int64(s.opts.memTable))
 	defer cache.Unref() // the database holds it
-	db, err := pebble.Open(s.dir.join(databaseName), s.pebbleOptions(cache, ready))
+	var err error
+	if !ready {
+		err = s.createDatabase(cache)
+	}
 	if err == nil {
-		s.db = db
+		s.db, err = pebble.Open(s.dir.join(databaseName), s.pebbleOptions(cache, true))
+	}
+	if err == nil {
 		err = s.load(ready)
 	}
 	if failed := s.disk.err(); failed != nil {
@@ -128,6 +133,17 @@ func (s *Store) openDatabase() error {
 		err = s.dir.explain("open the database of", err)
 	}
 	return errors.Join(err, s.closeDatabase())
+}
+
+// createDatabase makes an empty database and closes it. Pebble makes its first log
+// before it goes up to the newest format, and nothing in that log says how far it
+// was synced, so that damage would be taken for its end. Nothing is written to it.
+func (s *Store) createDatabase(cache *pebble.Cache) error {
+	db, err := pebble.Open(s.dir.join(databaseName), s.pebbleOptions(cache, false))
+	if err == nil {
+		err = db.Close()
+	}
+	return errors.Join(err, s.disk.err()) // the next Open shall not meet a frozen disk
 }
 
 // closeDatabase closes Pebble, if it was opened. Nobody uses it any more.
@@ -263,8 +279,8 @@ func (s *Store) use() error {
 func (s *Store) release() { s.usable.RUnlock() }
 
 // Close makes what was given to Commit durable, reports it, waits for reads that
-// are under way and for OnFail, and unlocks the directory. Where the store has
-// failed it returns why. Later calls return nil.
+// are under way and for OnFail, moves what the log holds into tables, and unlocks
+// the directory. Where the store has failed it returns why. Later calls return nil.
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {
@@ -281,5 +297,32 @@ func (s *Store) close() error {
 	s.wg.Wait()
 	s.usable.Lock() // after the last read
 	defer s.usable.Unlock()
+	if err := s.emptyLog(); err != nil {
+		s.log.Warn("the disk did not take the log's content into a table; nothing is lost, it stays in the log", "error", err)
+		return errors.Join(s.closeDatabase(), s.dir.close())
+	}
 	return errors.Join(s.closeDatabase(), s.disk.err(), s.dir.close())
+}
+
+// emptyLog moves what the log holds into a table, whose checksums tell any damage;
+// those of the log's last block do not tell it from a write that was cut short. It
+// writes one memtable, or two. Where Pebble is behind with its work it does nothing,
+// since it would have to wait for that, and a stop has a deadline.
+func (s *Store) emptyLog() error {
+	if s.opts.Memory || s.disk.frozen() {
+		return nil
+	}
+	m := s.db.Metrics()
+	if m.MemTable.Count > 2 || m.Levels[0].Sublevels >= stopWritesL0-1 {
+		return nil
+	}
+	flushed, err := s.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-flushed:
+	case <-s.disk.failed: // then Pebble may try for ever
+	}
+	return s.disk.err()
 }
