@@ -24,8 +24,8 @@ const enterTimeout = 30 * time.Second
 // errGap: configurations between this node's and those offered are not to be had.
 var errGap = errors.New("configurations between are missing")
 
-// enter moves the node to newer configurations, oldest first. Those that it has
-// are passed over.
+// enter moves the node, which has a ring, to newer configurations, oldest first.
+// Those that it has are passed over.
 func (n *Node) enter(ctx context.Context, confs []*ring.Configuration) error {
 	n.activating.Lock()
 	defer n.activating.Unlock()

@@ -104,7 +104,8 @@ func (n *Node) impose(ctx context.Context, id ring.ID, conf *ring.Configuration)
 	return n.mesh.Call(ctx, id.Node(), callImpose, &imposeRequest{Configuration: conf.Encode()}, nil)
 }
 
-func (n *Node) onImpose(ctx context.Context, from ring.Node, req *imposeRequest) error {
+// onImpose takes a forced configuration; st is the ring that the node works by.
+func (n *Node) onImpose(ctx context.Context, from ring.Node, st *ringState, req *imposeRequest) error {
 	conf, err := ring.DecodeConfiguration(req.Configuration)
 	if err != nil {
 		return err
@@ -112,12 +113,13 @@ func (n *Node) onImpose(ctx context.Context, from ring.Node, req *imposeRequest)
 	if !conf.Forced {
 		return fmt.Errorf("the configuration of epoch %d is not a forced one", conf.Epoch)
 	}
-	if st := n.ring.Load(); st != nil && st.placement.Configuration().Epoch+1 < conf.Epoch {
+	if st.placement.Configuration().Epoch+1 < conf.Epoch {
 		if err := n.catchUp(from); err != nil {
 			return err
 		}
+		st = n.ring.Load()
 	}
-	if st := n.ring.Load(); st != nil && st.placement.Configuration().Epoch > conf.Epoch && n.store != nil {
+	if st.placement.Configuration().Epoch > conf.Epoch && n.store != nil {
 		had, err := n.store.Chain(conf.Epoch-1, 1)
 		if err != nil {
 			return err

@@ -34,9 +34,9 @@ func askMember[Req, Reply any](ctx context.Context, n *Node, member ring.Node, t
 func (n *Node) handle() {
 	n.mesh.HandleSend(sendRegister, n.onRegister)
 	n.mesh.HandleCall(callConfiguration, func(_ context.Context, _ ring.Node, _ mesh.Decoder) (any, error) {
-		st := n.ring.Load()
-		if st == nil {
-			return nil, &mesh.RemoteError{Code: codeNotReady, Message: "no ring yet"}
+		st, err := n.worksBy()
+		if err != nil {
+			return nil, err
 		}
 		return st.placement.Configuration().Encode(), nil
 	})
@@ -69,7 +69,11 @@ func (n *Node) handleReshaping() {
 		if err := body.Decode(&req); err != nil {
 			return nil, err
 		}
-		return []byte{}, refused(n.onImpose(ctx, from, &req))
+		st, err := n.worksBy()
+		if err != nil {
+			return nil, err
+		}
+		return []byte{}, refused(n.onImpose(ctx, from, st, &req))
 	})
 	handleCall(n, callTombstones, n.onTombstones)
 	handleCall(n, callPage, n.onPage)
@@ -108,6 +112,15 @@ func (n *Node) onRegister(from ring.Node, body []byte) {
 	}
 	d := n.driver(st, m.Key)
 	d.input(func(now register.Now) { d.shard.Step(now, from, &m) })
+}
+
+// worksBy returns the ring, which a node that has just been started does not have
+// yet. Others may call it already.
+func (n *Node) worksBy() (*ringState, error) {
+	if st := n.ring.Load(); st != nil {
+		return st, nil
+	}
+	return nil, &mesh.RemoteError{Code: codeNotReady, Message: "no ring yet"}
 }
 
 // owner returns the ring if this node owns keys in that epoch.

@@ -14,7 +14,6 @@ import (
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/ring"
-	"github.com/chord-plugin/chord-plugin/mesh"
 )
 
 // syncer copies, in a joint configuration, what this member is to own by New: of
@@ -395,9 +394,9 @@ type progressReply struct {
 
 // onProgress answers how far this member is.
 func (n *Node) onProgress() (*progressReply, error) {
-	st := n.ring.Load()
-	if st == nil {
-		return nil, &mesh.RemoteError{Code: codeNotReady, Message: "no ring yet"}
+	st, err := n.worksBy()
+	if err != nil {
+		return nil, err
 	}
 	reply := &progressReply{Epoch: st.placement.Configuration().Epoch, Clean: st.clean()}
 	if s := n.reshaper.syncing(st); s != nil {
