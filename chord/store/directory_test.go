@@ -186,6 +186,26 @@ func TestDirectoryIsPrivate(t *testing.T) {
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
 }
 
+// TestDatabaseIsPrivate: a directory that was made for the member keeps its mode, as
+// install -d, systemd and container volumes make it; what nobody else may read is in
+// the database's.
+func TestDatabaseIsPrivate(t *testing.T) {
+	mode := func(path string) os.FileMode {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		return info.Mode().Perm()
+	}
+	dir := t.TempDir() + "/data"
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	for range 2 {
+		s := mustOpen(t, Options{Dir: dir})
+		require.Equal(t, os.FileMode(0o700), mode(dir+"/db"))
+		require.Equal(t, os.FileMode(0o755), mode(dir))
+		require.NoError(t, s.Close())
+		require.NoError(t, os.Chmod(dir+"/db", 0o755)) // as an older build left it
+	}
+}
+
 func TestEmptyMountPointIsTaken(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(dir+"/lost+found", 0o700))

@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -110,7 +112,9 @@ func (s *Store) openDatabase() error {
 	cache := pebble.NewCache(s.opts.CacheBytes + 2*int64(s.opts.memTable))
 	defer cache.Unref() // the database holds it
 	var err error
-	if !ready {
+	if ready {
+		s.makePrivate()
+	} else {
 		err = s.createDatabase(cache)
 	}
 	if err == nil {
@@ -138,12 +142,38 @@ func (s *Store) openDatabase() error {
 // createDatabase makes an empty database and closes it. Pebble makes its first log
 // before it goes up to the newest format, and nothing in that log says how far it
 // was synced, so that damage would be taken for its end. Nothing is written to it.
+//
+// Pebble makes files that everybody may read, so their directory is the owner's
+// alone. The data directory itself may have been made for us, with another mode.
 func (s *Store) createDatabase(cache *pebble.Cache) error {
-	db, err := pebble.Open(s.dir.join(databaseName), s.pebbleOptions(cache, false))
+	path := s.dir.join(databaseName)
+	err := errors.Join(s.disk.MkdirAll(path, databaseMode), s.disk.err())
+	if err != nil {
+		return err
+	}
+	db, err := pebble.Open(path, s.pebbleOptions(cache, false))
 	if err == nil {
 		err = db.Close()
 	}
 	return errors.Join(err, s.disk.err()) // the next Open shall not meet a frozen disk
+}
+
+// databaseMode lets nobody but its owner into the database's directory.
+const databaseMode = 0o700
+
+// makePrivate gives the directory of a database that an older build made that mode.
+func (s *Store) makePrivate() {
+	if s.opts.FS != vfs.Default {
+		return // a test's, without modes
+	}
+	path := s.dir.join(databaseName)
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&^databaseMode != 0 {
+		err = os.Chmod(path, databaseMode)
+	}
+	if err != nil {
+		s.log.Warn("other users of this machine may be able to read what this member holds; give its database directory to the user that runs this process, with mode 0700", "error", err)
+	}
 }
 
 // closeDatabase closes Pebble, if it was opened. Nobody uses it any more.
