@@ -3,8 +3,6 @@ package agent
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -99,37 +97,6 @@ func (c *Config) checkPorts() error {
 			return fmt.Errorf("%s: it is %q, and so is %s; give each a port of its own", pair[1], a, pair[0])
 		}
 	}
-	return nil
-}
-
-// loadTLS reads the certificates of the mesh.
-func (c *Config) loadTLS() error {
-	files := map[string]string{"tls_ca": c.tlsCA, "tls_cert": c.tlsCert, "tls_key": c.tlsKey}
-	missing := ""
-	for _, key := range []string{"tls_ca", "tls_cert", "tls_key"} {
-		if files[key] == "" {
-			missing = key
-		}
-	}
-	if c.tlsCA == "" && c.tlsCert == "" && c.tlsKey == "" {
-		return nil
-	}
-	if missing != "" {
-		return fmt.Errorf("%s: it is not set; the mesh needs all of tls_ca, tls_cert and tls_key, or none", missing)
-	}
-	authority, err := readBounded(c.tlsCA)
-	if err != nil {
-		return fmt.Errorf("tls_ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(authority) {
-		return fmt.Errorf("tls_ca: there is no certificate in %s; allowed is a PEM file", c.tlsCA)
-	}
-	certificate, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
-	if err != nil {
-		return fmt.Errorf("tls_cert and tls_key: %s, %s: %w", c.tlsCert, c.tlsKey, err)
-	}
-	c.node.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: pool, ClientCAs: pool, MinVersion: tls.VersionTLS12}
 	return nil
 }
 

@@ -68,6 +68,9 @@ func Open(c *Config, logger hclog.Logger, m *Measures, version string) (*Node, e
 		return nil, c.explainListen(err)
 	}
 	n.life, n.end = context.WithCancel(context.Background())
+	if c.certificate != nil {
+		n.serving.Go(func() { c.certificate.watch(n.life, logger) })
+	}
 	if listener == nil {
 		return n, nil
 	}

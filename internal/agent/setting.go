@@ -130,9 +130,9 @@ var Settings = []*Setting{
 	{Key: "log_json", def: "false", kind: boolean(func(c *Config) *bool { return &c.json }),
 		doc: "log JSON. A plugin always does, for its host"},
 	{Key: "tls_ca", kind: path(func(c *Config) *string { return &c.tlsCA }), fallback: "none: the mesh is not encrypted",
-		doc: "the PEM file of the authority that signed the nodes' certificates, for the mesh"},
+		doc: "the PEM file of the authority that signed the nodes' certificates, for the mesh. Give the ring a CA of its own: whoever has a certificate of it for clientAuth can be a member, and read and write everything"},
 	{Key: "tls_cert", kind: path(func(c *Config) *string { return &c.tlsCert }),
-		doc: "the PEM file of the node's certificate, for servers and clients"},
+		doc: "the PEM file of the node's certificate, for serverAuth and clientAuth. A renewed one is taken without a restart"},
 	{Key: "tls_key", kind: path(func(c *Config) *string { return &c.tlsKey }),
 		doc: "the PEM file of the certificate's key"},
 	{Key: "insecure", def: "false", kind: boolean(func(c *Config) *bool { return &c.insecure }),
@@ -167,6 +167,7 @@ type Config struct {
 	tlsCA            string
 	tlsCert          string
 	tlsKey           string
+	certificate      *certificate // nil without
 	insecure         bool
 	leaveOnStop      bool
 
