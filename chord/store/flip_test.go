@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,9 +55,8 @@ func flip(t *testing.T, fs vfs.FS, percent int64) {
 }
 
 // TestFlippedLog flips a bit of the log that a crash leaves behind, in a member's
-// first life and in its second. Pebble takes damage for the end of the log unless
-// something in a later block says how far it was synced. It must say so from the
-// very first log on, or Open would lose what was acknowledged without a word.
+// first life and in its second, in blocks with others behind them and in the last
+// one. Open must say so, or it would lose what was acknowledged without a word.
 func TestFlippedLog(t *testing.T) {
 	for life := 1; life <= 2; life++ {
 		mem := vfs.NewCrashableMem()
@@ -67,7 +67,7 @@ func TestFlippedLog(t *testing.T) {
 			s = mustOpen(t, opts)
 		}
 		writeFlipCells(t, s)
-		for _, percent := range []int64{5, 30, 70} {
+		for _, percent := range []int64{5, 30, 70, 95, 99} {
 			t.Run(fmt.Sprintf("life %d, at %d%%", life, percent), func(t *testing.T) {
 				after := mem.CrashClone(vfs.CrashCloneCfg{})
 				flip(t, after, percent)
@@ -78,8 +78,8 @@ func TestFlippedLog(t *testing.T) {
 	}
 }
 
-// TestCleanStopEmptiesTheLog: what a log of one block holds can be lost to a
-// flipped bit; so a clean stop leaves nothing in it.
+// TestCleanStopEmptiesTheLog: the last writes in a log can be lost to a flipped bit;
+// so a clean stop leaves nothing in it.
 func TestCleanStopEmptiesTheLog(t *testing.T) {
 	for _, percent := range []int64{0, 5, 30, 70, 95} {
 		mem := vfs.NewMem()
@@ -148,4 +148,62 @@ func TestStopWithFullDisk(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, res.Cells, flipCells)
 	}
+}
+
+// TestEveryFlipIsTold flips each bit that a crash leaves in a log of less than a
+// block. Either the start is refused, or nothing is missing but the last writes, after
+// which nothing was written that would tell.
+func TestEveryFlipIsTold(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	s := mustOpen(t, Options{Dir: "data", FS: mem})
+	const cells, untold = 30, 2
+	for i := range uint64(cells) {
+		put(t, s, fmt.Sprintf("key%02d", i), cellOf(i, 50))
+	}
+	after := mem.CrashClone(vfs.CrashCloneCfg{})
+	name, text := newestLog(t, after)
+	require.Less(t, len(text), logBlock)
+	number, err := strconv.ParseUint(strings.TrimSuffix(name, logSuffix), 10, 32)
+	require.NoError(t, err)
+	var chunks []int // where they begin
+	for at := 0; at < len(text); {
+		length, _, ok := chunk(text[at:], uint32(number))
+		require.True(t, ok)
+		chunks = append(chunks, at)
+		at += chunkHeader + length
+	}
+	require.Len(t, chunks, cells+1, "the identity, and a batch for each cell")
+	require.Equal(t, -1, damaged(text, 0, uint32(number)))
+	last := chunks[len(chunks)-untold]
+	for bit := range 8 * len(text) {
+		text[bit/8] ^= 1 << (bit % 8)
+		if gap := damaged(text, 0, uint32(number)); bit/8 < last {
+			require.GreaterOrEqual(t, gap, 0, "bit %d of %d", bit, 8*len(text))
+			require.LessOrEqual(t, gap, bit/8)
+			require.Contains(t, chunks, gap)
+		}
+		text[bit/8] ^= 1 << (bit % 8)
+	}
+	// A write that was cut short is no damage, wherever.
+	for size := range text {
+		require.Equal(t, -1, damaged(text[:size], 0, uint32(number)))
+		cut := append(bytes.Clone(text[:size]), make([]byte, len(text)-size)...)
+		require.Equal(t, -1, damaged(cut, 0, uint32(number)))
+	}
+	require.Equal(t, -1, damaged(text, 0, uint32(number)+1), "a log that is used again ends with what it held before")
+}
+
+// newestLog returns the newest log's name and content.
+func newestLog(t *testing.T, fs vfs.FS) (name string, text []byte) {
+	t.Helper()
+	names, err := fs.List("data/db")
+	require.NoError(t, err)
+	for _, n := range names {
+		if strings.HasSuffix(n, logSuffix) {
+			name = max(name, n)
+		}
+	}
+	text, err = readFile(fs, "data/db/"+name, 1<<30)
+	require.NoError(t, err)
+	return name, text
 }

@@ -114,6 +114,7 @@ func (s *Store) openDatabase() error {
 	var err error
 	if ready {
 		s.makePrivate()
+		err = s.checkLog()
 	} else {
 		err = s.createDatabase(cache)
 	}
@@ -335,8 +336,8 @@ func (s *Store) close() error {
 }
 
 // emptyLog moves what the log holds into a table, whose checksums tell any damage;
-// those of the log's last block do not tell it from a write that was cut short. It
-// writes one memtable, or two. Where Pebble is behind with its work it does nothing,
+// in the last writes of a log it looks like a write that was cut short. It writes one
+// memtable, or two. Where Pebble is behind with its work it does nothing,
 // since it would have to wait for that, and a stop has a deadline.
 func (s *Store) emptyLog() error {
 	if s.opts.Memory || s.disk.frozen() {
