@@ -45,13 +45,16 @@ func (tx *Tx) Commit(r Registers) (map[string]register.Value, error) {
 	}
 }
 
-// validates reports whether the transaction depends on what it does not write.
+// validates reports whether the transaction depends on what it does not write. Of
+// several keys that it writes those are such which a session held when they were
+// read: the session's end changes them for readers at once, without a change there
+// that an intent would keep away.
 func (tx *Tx) validates() bool {
 	if len(tx.ranges) > 0 || len(tx.sessions) > 0 {
 		return true
 	}
-	for key := range tx.reads {
-		if _, ok := tx.writes[key]; !ok {
+	for key, v := range tx.reads {
+		if _, ok := tx.writes[key]; !ok || len(tx.writes) > 1 && v.Holder() != "" && holds(ruleHeldRead) {
 			return true
 		}
 	}

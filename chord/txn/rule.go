@@ -27,4 +27,5 @@ const (
 	ruleLockTombstone
 	ruleMovedPending
 	ruleMovedFrozen
+	ruleHeldRead
 )

@@ -9,7 +9,7 @@ var Rules = mutation.New(
 	"createlate", "novalidate", "forgetfirst", "nolistcheck", "ignoreintent", "onepass", "statusafter", "nonudge",
 	"absentold", "statusperkey", "applyearly", "manymoments", "placeagain",
 	"deadholder", "listdeadholder", "noalive", "sessionatcommit", "nolockdelay", "locktombstone",
-	"movedpending", "movedfrozen",
+	"movedpending", "movedfrozen", "heldread",
 )
 
 func holds(r rule) bool { return Rules.Holds(int(r)) }

@@ -30,7 +30,7 @@ var limits = map[string]uint64{
 var withSessions = append([]string{"deadholder", "listdeadholder", "noalive", "sessionatcommit", "nolockdelay"}, session.Rules.Names()...)
 
 // scripts show the rules that chance would hardly find missed.
-var scripts = map[string]func() error{"manymoments": listOfTwoMoments, "locktombstone": lockOfTombstone, "blindindex": sweptUnderIntent, "forgetunswept": sweptUnderIntent}
+var scripts = map[string]func() error{"manymoments": listOfTwoMoments, "locktombstone": lockOfTombstone, "blindindex": sweptUnderIntent, "forgetunswept": sweptUnderIntent, "heldread": holderEndsUnread}
 
 // takeOut takes a rule out; "blindindex", that members name the sessions of intents
 // too, is one of the node and not of the packages.

@@ -3,6 +3,7 @@ package txnsim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,7 +12,8 @@ import (
 	"github.com/chord-plugin/chord-plugin/chord/txn"
 )
 
-// hooked is a port that runs something before a kind of change of a key, once.
+// hooked is a port that runs something before a kind of change of a key, or of any
+// key, once.
 type hooked struct {
 	*port
 	key    string
@@ -20,7 +22,7 @@ type hooked struct {
 }
 
 func (h *hooked) Change(key string, c register.Change) (register.Result, error) {
-	if do := h.before; do != nil && key == h.key && c.Kind == h.kind {
+	if do := h.before; do != nil && (h.key == "" || key == h.key) && c.Kind == h.kind {
 		h.before = nil
 		do()
 	}
@@ -110,12 +112,109 @@ func sweptUnderIntent() error {
 	})
 }
 
+// holderEndsUnread is a schedule: a transaction changes two keys as it read them, of
+// which s holds one. Before it commits s ends, which deletes that key; then a client
+// that knows reads the old value of the other.
+func holderEndsUnread() error {
+	return script(map[string]register.Session{"s": {Delete: true}}, func(r *run, e *port) error {
+		if err := lockBy(e, e.n, "k", "s"); err != nil {
+			return err
+		}
+		if _, err := e.n.c.Run(e, []txn.Op{{Verb: txn.Set, Key: "j", Data: data(1)}}); err != nil {
+			return err
+		}
+		j, err1 := e.n.c.Read(e, "j")
+		k, err2 := e.n.c.Read(e, "k")
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		var between error
+		h := &hooked{port: e, kind: register.Commit, before: func() {
+			between = session.Destroy(r.nodes[1].c, forgetful{e}, "s", nil)
+			if v, err := r.nodes[1].c.Read(e, "j"); err != nil || number(&v) != 1 {
+				between = fmt.Errorf("%+v: %w", v, errors.Join(err, between))
+			}
+		}}
+		_, err := e.n.c.Run(h, []txn.Op{
+			{Verb: txn.CAS, Key: "j", Index: j.Index(), Data: data(2)},
+			{Verb: txn.CAS, Key: "k", Index: k.Index(), Data: data(2)},
+		})
+		var failed *txn.Failed
+		switch {
+		case between != nil:
+			return between
+		case err == nil:
+			return errors.New("it committed after the old value of one key was read, and changed another one that was gone by then")
+		case !errors.As(err, &failed) || failed.Errors[0].Fault != txn.FaultMissing:
+			return err
+		}
+		return nil
+	})
+}
+
 // TestScripts runs the schedules with all rules in place.
 func TestScripts(t *testing.T) {
-	for name, run := range map[string]func() error{"lockOfTombstone": lockOfTombstone, "sweptUnderIntent": sweptUnderIntent} {
+	for name, run := range map[string]func() error{"lockOfTombstone": lockOfTombstone, "sweptUnderIntent": sweptUnderIntent, "holderEndsUnread": holderEndsUnread} {
 		if err := run(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// statuses is a port that notes which transactions say that they validate.
+type statuses struct {
+	*port
+	validate []bool
+}
+
+func (s *statuses) Change(key string, c register.Change) (register.Result, error) {
+	if _, ok := register.ParseTxnKey(key); ok && c.Kind == register.Put {
+		st, err := register.StatusOf(&register.Value{Live: true, Data: c.Data})
+		if err != nil {
+			return register.Result{}, err
+		}
+		s.validate = append(s.validate, st.Validates)
+	}
+	return s.port.Change(key, c)
+}
+
+// TestWhoValidates: readers have to tell only those transactions of what they read
+// that depend on what can change under an intent; one key needs no status.
+func TestWhoValidates(t *testing.T) {
+	err := script(map[string]register.Session{"s": {}}, func(r *run, e *port) error {
+		if err := lockBy(e, e.n, "held", "s"); err != nil {
+			return err
+		}
+		for _, c := range []struct {
+			read, write []string
+			want        []bool
+		}{
+			{nil, []string{"a", "b"}, []bool{false}},
+			{[]string{"a", "b"}, []string{"a", "b"}, []bool{false}},
+			{[]string{"a"}, []string{"a", "b"}, []bool{false}},
+			{[]string{"c"}, []string{"a", "b"}, []bool{true}},
+			{[]string{"held"}, []string{"a", "held"}, []bool{true}},
+			{[]string{"held"}, []string{"held"}, nil},
+			{[]string{"a"}, []string{"a"}, nil},
+		} {
+			s := &statuses{port: e}
+			tx, err := e.n.c.Begin(s, false)
+			for _, key := range c.read {
+				_, bad := tx.Get(s, key)
+				err = errors.Join(err, bad)
+			}
+			for _, key := range c.write {
+				err = errors.Join(err, tx.Put(s, key, data(1), 0, 0))
+			}
+			_, bad := tx.Commit(s)
+			if err := errors.Join(err, bad); err != nil || !slices.Equal(s.validate, c.want) {
+				t.Errorf("reads %q, writes %q: validates %v and not %v; %v", c.read, c.write, s.validate, c.want, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
