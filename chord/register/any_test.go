@@ -1,6 +1,7 @@
 package register
 
 import (
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -54,7 +55,22 @@ func plainValue(t *rapid.T) Value {
 	return v
 }
 
-func anyCell(t *rapid.T) Cell { return Cell{Accepted: anyBallot(t), Value: anyValue(t)} }
+// anyCell draws a cell; what its value stands on is older.
+func anyCell(t *rapid.T) Cell {
+	c := Cell{Accepted: anyBallot(t), Value: anyValue(t)}
+	v := &c.Value
+	written := v.Write().Time
+	if v.Undo == nil || c.Accepted.Time == 0 || written == 0 {
+		v.Tags, v.Undo = nil, nil
+		return c
+	}
+	v.Undo.Accepted.Time = rapid.Uint64Range(0, c.Accepted.Time-1).Draw(t, "undo")
+	lineage := &v.Undo.Value.Lineage
+	if *lineage = slices.DeleteFunc(*lineage, func(p Past) bool { return p.Write.Time >= written }); len(*lineage) == 0 {
+		*lineage = nil
+	}
+	return c
+}
 
 func anyChange(t *rapid.T) Change {
 	c := Change{Kind: Kind(rapid.IntRange(int(Identity), int(End)).Draw(t, "change")), Data: anyData(t), Flags: rapid.Uint64().Draw(t, "flags")}

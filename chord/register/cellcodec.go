@@ -77,8 +77,7 @@ func DecodeCell(b []byte) (Cell, error) {
 	if v := d.byte(); d.err == nil && v != cellVersion {
 		return c, fmt.Errorf("register: cell of encoding version %d; this build reads version %d", v, cellVersion)
 	}
-	c.Accepted = d.ballot()
-	c.Value = d.value()
+	c = d.cell()
 	if d.err != nil {
 		return Cell{}, fmt.Errorf("register: cell of %d bytes: %w", len(b), d.err)
 	}

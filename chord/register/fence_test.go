@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/chord-plugin/chord-plugin/chord/ring"
@@ -31,11 +32,18 @@ func TestFenceEntryCodec(t *testing.T) {
 func TestDecodersRefuseFences(t *testing.T) {
 	tag := Tag{Fence: Fence{"l", 3}}
 	cell := func(change func(v *Value)) []byte {
-		v := Value{Live: true, Tags: []Tag{tag}, Undo: &Cell{}}
+		v := Value{Live: true, Tags: []Tag{tag}, Undo: &Cell{}, Lineage: []Past{{Write: Ballot{3, 1}}}}
 		change(&v)
 		return AppendCell(nil, &Cell{Accepted: Ballot{4, 1}, Value: v})
 	}
 	decodeCell := func(b []byte) error { _, err := DecodeCell(b); return err }
+	decodePromise := func(undo Ballot) error {
+		m := Message{Kind: MsgPromise, Ballot: Ballot{9, 1}, Cell: Cell{Accepted: Ballot{4, 1}, Value: Value{Tags: []Tag{tag}, Undo: &Cell{Accepted: undo}, Lineage: []Past{{Write: Ballot{3, 1}}}}}}
+		_, err := DecodeMessage(AppendMessage(nil, &m))
+		return err
+	}
+	require.NoError(t, decodePromise(Ballot{4, 0}))
+	require.NoError(t, decodeCell(cell(func(v *Value) { v.Undo.Value.Lineage = []Past{{Write: Ballot{2, 9}}} })))
 	decodeEntry := func(b []byte) error { _, err := DecodeFenceEntry(b); return err }
 	entry := AppendFenceEntry(nil, &FenceEntry{Key: "l", Try: Attempt{1, 1}})
 	for _, tt := range []struct {
@@ -46,6 +54,9 @@ func TestDecodersRefuseFences(t *testing.T) {
 		{"a fence without a lock", "a fence without a lock or a token", decodeCell(cell(func(v *Value) { v.Tags = []Tag{{Fence: Fence{"", 3}}} }))},
 		{"too many tags", "9 tags; at most 8 are sent", decodeCell(cell(func(v *Value) { v.Tags = slices.Repeat([]Tag{tag}, MaxTags+1) }))},
 		{"tags underneath", "was made on top of has tags itself", decodeCell(cell(func(v *Value) { v.Undo.Value = Value{Tags: []Tag{tag}, Undo: &Cell{}} }))},
+		{"a base accepted as late", "on top of is newer", decodeCell(cell(func(v *Value) { v.Undo.Accepted = Ballot{4, 1} }))},
+		{"a base written as late", "on top of is newer", decodeCell(cell(func(v *Value) { v.Undo.Value.Lineage = []Past{{Write: Ballot{3, 0}}} }))},
+		{"a promise of a base that was accepted later", "on top of is newer", decodePromise(Ballot{MaxTime, 1})},
 		{"an entry without an attempt", "a fence without a lock or an attempt", decodeEntry(AppendFenceEntry(nil, &FenceEntry{Key: "l"}))},
 		{"more after an entry", "1 bytes too many", decodeEntry(append(slices.Clone(entry), 0))},
 		{"an entry of a version to come", "fence of encoding version 2", decodeEntry(append([]byte{2}, entry[1:]...))},

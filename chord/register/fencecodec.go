@@ -134,3 +134,12 @@ func (d *decoder) tags(v *Value) {
 		}
 	}
 }
+
+// older refuses a cell that was made on top of something newer: a round that falls
+// back on that would be below it.
+func (d *decoder) older(c *Cell) {
+	undo := c.Value.Undo
+	if d.err == nil && undo != nil && (!undo.Accepted.Less(c.Accepted) || undo.Value.Write().Time >= c.Value.Write().Time) {
+		d.fail(errors.New("what a tagged value was made on top of is newer than it"))
+	}
+}

@@ -92,6 +92,7 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Forgot = d.ballot()
 		m.Fences = d.entries()
 		m.Cell.Value = d.value()
+		d.older(&m.Cell)
 	case MsgAccept:
 		m.Next = d.ballot()
 		m.Cell = d.cell()
@@ -151,7 +152,11 @@ func (d *decoder) bool() bool {
 	}
 }
 
-func (d *decoder) cell() Cell { return Cell{Accepted: d.ballot(), Value: d.value()} }
+func (d *decoder) cell() Cell {
+	c := Cell{Accepted: d.ballot(), Value: d.value()}
+	d.older(&c)
+	return c
+}
 
 // changeMore in the byte of a change's kind says that the fields follow which
 // only transactions, locks and lifetimes use.
