@@ -15,6 +15,7 @@ import (
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/backend/memory"
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // names lists q and returns the names.
@@ -249,4 +250,52 @@ func TestListAgainstModel(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNamesOfTheDead: between the two pages that a listing of names looks at, a
+// session takes a key of the first and ends, which deletes the key, and then another
+// key is put that the second page shows. The two were never there together.
+func TestNamesOfTheDead(t *testing.T) {
+	nodes := openRing(t, 3)
+	n, ctx := nodes[0], within(t, limit)
+	put(t, n, "l/k", "v")
+	for i := range 40 { // tombstones fill the first page
+		put(t, n, fmt.Sprintf("l/t%02d", i), "v")
+		require.NoError(t, n.Delete(ctx, fmt.Sprintf("l/t%02d", i), backend.DeleteOptions{}))
+	}
+	id := newSession(t, n, backend.SessionOptions{Behavior: backend.BehaviorDelete, LockDelay: backend.NoLockDelay})
+	lock := func(key string) {
+		_, err := n.Txn(ctx, []backend.TxnOp{{Verb: backend.VerbLock, Key: key, Session: id}})
+		require.NoError(t, err)
+	}
+	lock("seen")
+	st, err := n.serving(ctx, "l/")
+	require.NoError(t, err)
+	l := newListing(n, st, backend.ListQuery{Prefix: "l/", Limit: 20})
+	require.NoError(t, l.scan(ctx))
+	require.False(t, l.ended)
+	lock("l/k")
+	// It ends, and nobody has swept its keys yet.
+	_, err = registers{n, ctx}.Change(register.SessionKey(id), register.Change{Kind: register.End})
+	require.NoError(t, err)
+	e, err := n.Get(ctx, "seen", backend.GetOptions{})
+	require.NoError(t, err)
+	require.Nil(t, e)
+	put(t, n, "l/z", "1")
+	require.NoError(t, l.scan(ctx))
+	require.True(t, l.ended)
+	var res *backend.ListResult
+	for stands := false; !stands; {
+		again, err := l.decide(ctx)
+		require.NoError(t, err)
+		moves, err := l.refresh(ctx)
+		require.NoError(t, err)
+		moved, err := l.view(ctx, moves, again)
+		require.NoError(t, err)
+		res, _ = l.fold(l.viewed)
+		stands = l.stands(res, false, moved)
+		require.NoError(t, l.settle(ctx))
+	}
+	require.Len(t, res.Items, 1)
+	require.Equal(t, "l/z", res.Items[0].Name)
 }

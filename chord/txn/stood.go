@@ -96,7 +96,9 @@ func ShownAt(v *register.Value, states map[ID]register.State) (register.Value, b
 func alike(before, after *register.Value) bool { return sight(before).still(after) }
 
 // alikeByName reports whether a key was there at both times and all the time between,
-// or nothing happened to it.
+// or nothing happened to it. A holder that it has got since may have ended since, and
+// the key with it, though nothing there says so yet.
 func alikeByName(before, after *register.Value) bool {
-	return before.Live && after.Live && before.Create == after.Create || alike(before, after)
+	kept := before.Live && after.Live && before.Create == after.Create && before.Holder() == after.Holder()
+	return kept || alike(before, after)
 }

@@ -40,6 +40,10 @@ func TestStood(t *testing.T) {
 		v.Intent = &register.Intent{Txn: txn, Stamp: stamp, New: register.Content{Live: live}}
 		return v
 	}
+	held := func(v register.Value, session string) register.Value {
+		v.Holding.Session = session
+		return v
+	}
 	pending, committed, aborted, unknown, ending := id(1), id(2), id(3), id(4), id(5)
 	known := map[ID]register.State{pending: register.Pending, committed: register.Committed, aborted: register.Aborted}
 	for name, c := range map[string]struct {
@@ -51,6 +55,9 @@ func TestStood(t *testing.T) {
 	}{
 		"nothing happened":                       {before: at(1, 5), after: at(1, 5), entries: true, byName: true},
 		"written":                                {before: at(1, 5), after: at(1, 6), byName: true},
+		"written by its holder":                  {before: held(at(1, 5), "s"), after: held(at(1, 6), "s"), byName: true},
+		"locked":                                 {before: at(1, 5), after: held(at(1, 6), "s")}, // and s may have ended by m
+		"locked by another":                      {before: held(at(1, 5), "s"), after: held(at(1, 6), "z")},
 		"made":                                   {after: at(6, 6)},
 		"deleted":                                {before: at(1, 5), after: gone(6)},
 		"deleted and made anew":                  {before: at(1, 5), after: at(7, 7)},
