@@ -124,7 +124,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if n.store != nil {
 		limit := newLimiter(cfg.RepairRate)
 		n.wg.Go(newForgetter(n, limit).run)
-		n.wg.Go((&sweeper{node: n, forgetter: newForgetter(n, limit)}).run)
+		n.wg.Go(newSweeper(n, limit).run)
 		n.wg.Go(n.expirer.run)
 	}
 	n.wg.Go(n.repairs.run)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/chord-plugin/chord-plugin/chord/register"
 	"github.com/chord-plugin/chord-plugin/chord/store"
 	"github.com/chord-plugin/chord-plugin/chord/txn"
@@ -16,8 +18,10 @@ const (
 	// sweepPage is how many statuses and sessions, tombstones included, one look
 	// takes in; the next one goes on from there.
 	sweepPage = 8192
-	// sweepTime bounds the finishing of what one look found.
-	sweepTime = 5 * time.Second
+	// sweepTime bounds the finishing of what one look found; after sweepBegin no
+	// further one is begun.
+	sweepTime  = 5 * time.Second
+	sweepBegin = 4 * time.Second
 	// statusAge is for how long the tombstone of a status is kept. The transaction
 	// needs none: a status is created once, under a name that never was, and a change
 	// of one that is gone does nothing. But the ballots that proposers hold ready for
@@ -32,8 +36,13 @@ const internalPrefix = "\x00"
 // tombstones that each transaction and each session leaves.
 type sweeper struct {
 	node      *Node
+	txns      *txn.Sweeper
 	forgetter *forgetter
 	after     string // where the next look begins
+}
+
+func newSweeper(n *Node, limit *rate.Limiter) *sweeper {
+	return &sweeper{node: n, txns: txn.NewSweeper(n.txns), forgetter: newForgetter(n, limit)}
 }
 
 // run sweeps until the node stops.
@@ -82,11 +91,14 @@ func (s *sweeper) look(ctx context.Context) error {
 	}
 	if s.after = ""; page.More {
 		s.after = page.Cells[len(page.Cells)-1].Key
-	} else {
+	}
+	left := s.finish(ctx, ids)
+	if !page.More {
+		s.txns.Passed()
 		s.forgetter.passed()
 	}
-	if err := s.finish(ctx, ids); err != nil {
-		return err
+	if left != nil {
+		return left
 	}
 	if !st.clean() || st.placement.Configuration().Joint() {
 		return nil
@@ -95,14 +107,9 @@ func (s *sweeper) look(ctx context.Context) error {
 	return err
 }
 
-// finish brings transactions to their ends that have been known for too long, each
-// by itself, since some may have owners that do not answer.
+// finish brings transactions to their ends that have been known for too long.
 func (s *sweeper) finish(ctx context.Context, ids []txn.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()
-	r := registers{s.node, ctx}
-	return r.Each(len(ids), func(i int) error {
-		_, err := s.node.txns.Sweep(r, ids[i:i+1])
-		return err
-	})
+	return s.txns.Sweep(registers{s.node, ctx}, ids, sweepBegin)
 }

@@ -66,9 +66,10 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestSightingsAreBounded: the oldest go, and what is known stays known.
+// TestSightingsAreBounded: what is known stays known until somebody could act on it,
+// and then leaves its place to others.
 func TestSightingsAreBounded(t *testing.T) {
-	c, err := New(Config{})
+	c, err := New(Config{Timeout: 2 * maxSightings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,13 +79,20 @@ func TestSightingsAreBounded(t *testing.T) {
 			t.Fatalf("%d is known for %v", n, d)
 		}
 	}
+	if d := c.known(id(0), 2*maxSightings-1); d != 2*maxSightings-1 {
+		t.Errorf("known for %d", d)
+	}
+	if d := c.known(id(maxSightings), 2*maxSightings-1); d != 0 {
+		t.Errorf("what found no place is known for %d", d)
+	}
+	c.known(id(maxSightings), 2*maxSightings)
+	if d := c.known(id(maxSightings), 2*maxSightings+5); d != 5 {
+		t.Errorf("known for %d", d)
+	}
 	if len(c.sightings) != maxSightings || len(c.order) != maxSightings {
 		t.Errorf("%d, in the order %d", len(c.sightings), len(c.order))
 	}
-	if d := c.known(id(10), maxSightings+20); d != maxSightings+10 {
+	if d := c.known(id(1), 2*maxSightings); d != 2*maxSightings-1 {
 		t.Errorf("known for %d", d)
-	}
-	if d := c.known(id(9), maxSightings+20); d != 0 {
-		t.Errorf("what was forgotten is known for %d", d)
 	}
 }

@@ -66,8 +66,9 @@ const (
 	maxListTries = 12
 	// maxResolves bounds the tries to resolve an intent of one's own.
 	maxResolves = 3
-	// maxSightings bounds what is remembered of others' transactions.
-	maxSightings = 8192
+	// maxSightings bounds what is remembered of others' transactions that were in
+	// somebody's way. More than that within Config.Timeout have to wait.
+	maxSightings = 1 << 15
 )
 
 // ID names one attempt of a transaction.
@@ -101,7 +102,8 @@ func New(cfg Config) (*Coordinator, error) {
 }
 
 // known returns for how long this node has known a transaction that is not its
-// own. It needs no clock but this node's.
+// own. It needs no clock but this node's. Only one that it has known for the timeout,
+// so that whoever was in need of that could act on it, leaves its place to another.
 func (c *Coordinator) known(id ID, now time.Duration) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +111,10 @@ func (c *Coordinator) known(id ID, now time.Duration) time.Duration {
 	if ok {
 		return now - since
 	}
-	for len(c.sightings) >= maxSightings {
+	if len(c.sightings) >= maxSightings {
+		if now-c.sightings[c.order[0]] < c.cfg.Timeout {
+			return 0
+		}
 		delete(c.sightings, c.order[0])
 		c.order = c.order[1:]
 	}

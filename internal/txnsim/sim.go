@@ -65,7 +65,7 @@ func (r *run) sweep(n *node) {
 		p := r.process(func() { r.sweep(n) })
 		r.processes = append(r.processes, p)
 		e := &port{w: r.world, p: p, n: n, deadline: r.Now + backgroundTime}
-		p.Spawn(func() { _, _ = n.c.Sweep(e, r.pending()) }, func() { r.sweep(n) })
+		p.Spawn(func() { _ = n.sweeper.Sweep(e, r.pending(), backgroundTime); n.sweeper.Passed() }, func() { r.sweep(n) })
 	})
 }
 

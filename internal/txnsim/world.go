@@ -43,11 +43,12 @@ type world struct {
 
 // node is a node that coordinates.
 type node struct {
-	number int
-	skew   uint64 // microseconds that its clock is ahead
-	lastID uint64
-	c      *txn.Coordinator
-	owner  *owner // in runs with lifetimes
+	number  int
+	skew    uint64 // microseconds that its clock is ahead
+	lastID  uint64
+	c       *txn.Coordinator
+	sweeper *txn.Sweeper
+	owner   *owner // in runs with lifetimes
 }
 
 // Stats count what happened in a run.
@@ -108,7 +109,7 @@ func (w *world) restart(n int) {
 	if err != nil {
 		panic(err)
 	}
-	w.nodes[n].c = c
+	w.nodes[n].c, w.nodes[n].sweeper = c, txn.NewSweeper(c)
 	if o := w.nodes[n].owner; o != nil {
 		o.restart()
 	}
