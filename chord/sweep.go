@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -97,14 +98,11 @@ func (s *sweeper) look(ctx context.Context) error {
 		s.txns.Passed()
 		s.forgetter.passed()
 	}
-	if left != nil {
+	if !st.clean() || st.placement.Configuration().Joint() {
 		return left
 	}
-	if !st.clean() || st.placement.Configuration().Joint() {
-		return nil
-	}
 	_, err = s.forgetter.forget(ctx, st, old)
-	return err
+	return errors.Join(left, err)
 }
 
 // finish brings transactions to their ends that have been known for too long.
