@@ -40,8 +40,11 @@ const (
 type forgetter struct {
 	node  *Node
 	limit *rate.Limiter
-	// sightings are the tombstones that passes have seen.
+	// sightings are the tombstones that passes have seen, at most so many.
 	sightings map[tombstone]sighting
+	most      int
+	// crowded: this pass, or the one before, saw some that found no room.
+	crowded, wasCrowded bool
 	// passes counts those that have ended.
 	passes int
 	// dropped is what Node.forgotten was when the disk last got its room back.
@@ -63,7 +66,7 @@ type sighting struct {
 }
 
 func newForgetter(n *Node, limit *rate.Limiter) *forgetter {
-	return &forgetter{node: n, limit: limit, sightings: map[tombstone]sighting{}}
+	return &forgetter{node: n, limit: limit, sightings: map[tombstone]sighting{}, most: maxSightings}
 }
 
 // age returns for how long a tombstone is known to be here. What its ballot says of
@@ -72,7 +75,8 @@ func (f *forgetter) age(t tombstone) time.Duration {
 	now := f.node.mono()
 	s, known := f.sightings[t]
 	if !known {
-		if len(f.sightings) == maxSightings {
+		if len(f.sightings) >= f.most {
+			f.crowded = true
 			return 0
 		}
 		s.first = now
@@ -90,6 +94,7 @@ func (f *forgetter) passed() {
 		}
 	}
 	f.passes++
+	f.crowded, f.wasCrowded = false, f.crowded
 }
 
 // tombstone is a deletion that this node holds.
@@ -229,15 +234,15 @@ func (f *forgetter) due(st *ringState, c *store.KeyCell, age time.Duration) bool
 	}
 	g := st.placement.Group(c.Key)
 	i := g.Index(f.node.id.Node())
-	if i < 0 || f.age(tombstone{c.Key, c.Cell.Accepted}) < time.Duration(i+1)*age {
+	if i < 0 {
 		return false
 	}
 	for _, o := range g.Owners() {
 		if !f.node.peers.usable(o) {
-			return false
+			return false // nor does it take room from those that can go
 		}
 	}
-	return true
+	return f.age(tombstone{c.Key, c.Cell.Accepted}) >= time.Duration(i+1)*age
 }
 
 // forget has tombstones forgotten by all their owners, as far as all hold them.
@@ -270,6 +275,9 @@ func (f *forgetter) forgetPart(ctx context.Context, st *ringState, old []tombsto
 	}
 	if _, err := f.ask(ctx, st, ready, true); err != nil {
 		return 0, err
+	}
+	for _, t := range ready { // one that is still here is seen again
+		delete(f.sightings, t)
 	}
 	if m := f.node.cfg.Metrics; m != nil {
 		m.IncrCounter([]string{"tombstones", "forgotten"}, float32(len(ready)))

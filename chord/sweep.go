@@ -39,11 +39,13 @@ type sweeper struct {
 	node      *Node
 	txns      *txn.Sweeper
 	forgetter *forgetter
-	after     string // where the next look begins
+	page      int           // see sweepPage
+	age       time.Duration // see statusAge
+	after     string        // where the next look begins
 }
 
 func newSweeper(n *Node, limit *rate.Limiter) *sweeper {
-	return &sweeper{node: n, txns: txn.NewSweeper(n.txns), forgetter: newForgetter(n, limit)}
+	return &sweeper{node: n, txns: txn.NewSweeper(n.txns), forgetter: newForgetter(n, limit), page: sweepPage, age: min(statusAge, n.cfg.forgetAge)}
 }
 
 // run sweeps until the node stops.
@@ -56,8 +58,12 @@ func (s *sweeper) run() {
 		case <-s.node.ctx.Done():
 			return
 		}
-		if err := s.look(s.node.ctx); err != nil && s.node.ctx.Err() == nil {
-			s.node.log.Debug("transactions that nobody finishes are left for later", "error", err)
+		for more := true; more; {
+			var err error
+			if more, err = s.look(s.node.ctx); err != nil && s.node.ctx.Err() == nil {
+				s.node.log.Debug("transactions that nobody finishes are left for later", "error", err)
+			}
+			more = more && err == nil && spend(s.node.ctx, s.forgetter.limit, s.page*noteBytes) == nil
 		}
 	}
 }
@@ -67,23 +73,25 @@ func sweeps(key string) bool {
 	return strings.HasPrefix(key, register.TxnPrefix) || strings.HasPrefix(key, register.SessionPrefix)
 }
 
-// look takes in one page of statuses and sessions.
-func (s *sweeper) look(ctx context.Context) error {
+// look takes in one page of statuses and sessions. It reports whether the next one
+// is not to wait, since there are more tombstones than it can know the age of: how
+// many go in a pass is bounded then, and what a pass takes grows with them.
+func (s *sweeper) look(ctx context.Context) (more bool, err error) {
 	n := s.node
 	st := n.ring.Load()
 	if st == nil || !st.member {
-		return nil
+		return false, nil
 	}
-	page, err := n.store.Scan(ctx, store.ScanOptions{Prefix: internalPrefix, After: s.after, Limit: sweepPage})
+	page, err := n.store.Scan(ctx, store.ScanOptions{Prefix: internalPrefix, After: s.after, Limit: s.page})
 	if err != nil {
-		return err
+		return false, err
 	}
 	var ids []txn.ID
 	var old []tombstone
 	for i := range page.Cells {
 		c := &page.Cells[i]
 		if !c.Cell.Value.Live {
-			if sweeps(c.Key) && s.forgetter.due(st, c, min(statusAge, n.cfg.forgetAge)) {
+			if sweeps(c.Key) && s.forgetter.due(st, c, s.age) {
 				old = append(old, tombstone{c.Key, c.Cell.Accepted})
 			}
 		} else if id, ok := register.ParseTxnKey(c.Key); ok && n.rank(st, c.Key) == 0 {
@@ -99,10 +107,10 @@ func (s *sweeper) look(ctx context.Context) error {
 		s.forgetter.passed()
 	}
 	if !st.clean() || st.placement.Configuration().Joint() {
-		return left
+		return false, left
 	}
 	_, err = s.forgetter.forget(ctx, st, old)
-	return errors.Join(left, err)
+	return page.More && (s.forgetter.crowded || s.forgetter.wasCrowded), errors.Join(left, err)
 }
 
 // finish brings transactions to their ends that have been known for too long.
