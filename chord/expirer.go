@@ -19,8 +19,10 @@ const (
 	expireStep = 3 * time.Second
 	// expireTime bounds one attempt to end something that is due.
 	expireTime = sweepingTime + 5*time.Second
-	// maxExpiring is how many such attempts there are at a time.
+	// maxExpiring is how many such attempts there are at a time, and maxAgain how many
+	// of those may be at what failed before.
 	maxExpiring = 64
+	maxAgain    = maxExpiring / 2
 	// maxLifetimes is how many registers with a lifetime are known; others end later
 	// than they would.
 	maxLifetimes = 500_000
@@ -43,13 +45,14 @@ type expirer struct {
 	expiring string
 	patrols  time.Duration // when it does
 
-	mu   sync.Mutex
-	here map[string]struct{} // the registers of sessions here that are no tombstones
-	busy map[string]struct{} // the keys that are being ended
+	mu     sync.Mutex
+	here   map[string]struct{} // the registers of sessions here that are no tombstones
+	busy   map[string]bool     // the keys that are being ended; whether that failed before
+	failed []string            // the keys of attempts that failed since the last look
 }
 
 func newExpirer(n *Node) *expirer {
-	return &expirer{node: n, lives: session.NewLifetimes(expireStep, maxLifetimes), here: map[string]struct{}{}, busy: map[string]struct{}{}}
+	return &expirer{node: n, lives: session.NewLifetimes(expireStep, maxLifetimes), here: map[string]struct{}{}, busy: map[string]bool{}}
 }
 
 // now is the clock by which lifetimes end.
@@ -173,39 +176,81 @@ func (n *Node) rank(st *ringState, key string) int {
 	return -1
 }
 
-// expire begins to end what is due, as far as it may.
+// expire begins to end what is due, as far as it may. What failed before is apart, so
+// that it does not hold up the rest.
 func (e *expirer) expire(ctx context.Context) {
 	st := e.node.ring.Load()
 	if st == nil || !st.member {
 		return
 	}
+	now := e.now()
 	e.mu.Lock()
+	again := 0
+	for _, before := range e.busy {
+		if before {
+			again++
+		}
+	}
 	room := maxExpiring - len(e.busy)
+	again = min(room, maxAgain-again)
+	failed := e.failed
+	e.failed = nil
 	e.mu.Unlock()
-	for _, d := range e.lives.Due(e.now(), room, func(key string) int { return e.node.rank(st, key) }) {
-		cell, _, err := e.node.store.Load(d.Key)
-		if err != nil {
-			return
-		}
-		if v := &cell.Value; v.Index() != d.Index || v.Expires == 0 {
-			e.lives.Saw(e.now(), d.Key, v) // it lasts for ever now, or is gone
-			continue
-		}
-		e.begins(ctx, d.Key, func(ctx context.Context) error {
-			err := session.Expire(e.node.txns, registers{e.node, ctx}, d, e.node.heldBy(ctx))
-			if m := e.node.cfg.Metrics; m != nil && err == nil {
-				m.IncrCounter([]string{"lifetimes", "ended"}, 1)
-			}
-			return err
-		})
+	for _, key := range failed {
+		e.lives.Failed(now, key)
+	}
+	rank := func(key string) int { return e.node.rank(st, key) }
+	for _, d := range e.lives.Again(now, again, rank) {
+		e.end(ctx, st, d, true)
+		room--
+	}
+	for _, d := range e.lives.Due(now, room, rank) {
+		e.end(ctx, st, d, false)
 	}
 }
 
+// end begins to end a register that is due, unless it has changed.
+func (e *expirer) end(ctx context.Context, st *ringState, d session.Due, before bool) {
+	cell, _, err := e.node.store.Load(d.Key)
+	if err != nil {
+		return // the node has failed
+	}
+	if v := &cell.Value; v.Index() != d.Index || v.Expires == 0 {
+		e.lives.Saw(e.now(), d.Key, v) // it lasts for ever now, or is gone
+		return
+	}
+	if !before && !e.node.reachable(st, d.Key) {
+		e.lives.Failed(e.now(), d.Key) // most likely; but what seems to be down may answer
+		return
+	}
+	e.begins(ctx, d.Key, before, func(ctx context.Context) error {
+		err := session.Expire(e.node.txns, registers{e.node, ctx}, d, e.node.heldBy(ctx))
+		if m := e.node.cfg.Metrics; m != nil && err == nil {
+			m.IncrCounter([]string{"lifetimes", "ended"}, 1)
+		}
+		return err
+	})
+}
+
+// reachable reports whether a quorum of the owners of a key seem to be up.
+func (n *Node) reachable(st *ringState, key string) bool {
+	g := st.placement.Group(key)
+	var up uint16
+	for i, o := range g.Owners() {
+		if o == n.id.Node() || n.peers.usable(o) {
+			up |= 1 << i
+		}
+	}
+	return g.Quorum(up)
+}
+
 // begins does something about a key in the background, unless that goes on already.
-func (e *expirer) begins(ctx context.Context, key string, do func(ctx context.Context) error) {
+func (e *expirer) begins(ctx context.Context, key string, before bool, do func(ctx context.Context) error) {
 	e.mu.Lock()
 	_, busy := e.busy[key]
-	e.busy[key] = struct{}{}
+	if !busy {
+		e.busy[key] = before
+	}
 	e.mu.Unlock()
 	if busy {
 		return
@@ -213,12 +258,16 @@ func (e *expirer) begins(ctx context.Context, key string, do func(ctx context.Co
 	e.node.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, expireTime)
 		defer cancel()
-		if err := do(ctx); err != nil && ctx.Err() == nil {
+		err := do(ctx)
+		if err != nil && ctx.Err() == nil {
 			e.node.log.Debug("what has a lifetime is ended later", "key", key, "error", err)
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		delete(e.busy, key)
+		if err != nil {
+			e.failed = append(e.failed, key)
+		}
 	})
 }
 
@@ -244,7 +293,7 @@ func (e *expirer) patrol(ctx context.Context) error {
 	e.held = held.Next
 	left := slices.DeleteFunc(held.Held, func(h store.Held) bool { return e.livesHere(h.Session) || e.node.rank(st, h.Key) != 0 })
 	if len(left) > 0 {
-		e.begins(ctx, "", func(ctx context.Context) error { return e.release(ctx, left) })
+		e.begins(ctx, "", false, func(ctx context.Context) error { return e.release(ctx, left) })
 	}
 	return nil
 }

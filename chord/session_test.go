@@ -181,6 +181,36 @@ func TestFirstOwnerGone(t *testing.T) {
 	}
 }
 
+// TestLifetimesBesideSick: what can not be ended, because too few owners are there,
+// does not hold up what can.
+func TestLifetimesBesideSick(t *testing.T) {
+	t.Parallel()
+	nodes, clock := openTimed(t, 3, func(_ int, cfg *Config) { cfg.Replicas = 2 })
+	ctx := within(t, limit)
+	keys := numbered("short/", 6*maxExpiring)
+	require.NoError(t, eachOf(len(keys), func(i int) error {
+		_, err := nodes[i%3].Put(ctx, keys[i], []byte("v"), backend.PutOptions{ExpiresAfter: backend.MinTTL})
+		return err
+	}))
+	require.NoError(t, nodes[2].Close())
+	st := nodes[0].ring.Load()
+	healthy := slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+		g := st.placement.Group(key)
+		return g.Index(nodes[2].id.Node()) >= 0
+	})
+	require.Greater(t, len(keys)-len(healthy), 3*maxExpiring)
+	require.NotEmpty(t, healthy)
+	clock.until(t, func() bool {
+		for _, key := range healthy {
+			cell, _, err := nodes[0].store.Load(key)
+			if require.NoError(t, err); cell.Value.Live {
+				return false
+			}
+		}
+		return true
+	}, "they do not end")
+}
+
 // TestLifetimesWithSkewedClocks: what the members' clocks say of the time of the
 // day, minutes apart, ends nothing too soon, and keeps nothing alive.
 func TestLifetimesWithSkewedClocks(t *testing.T) {

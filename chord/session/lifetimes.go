@@ -14,8 +14,12 @@ type Lifetimes struct {
 	step  time.Duration
 	most  int
 	known map[string]*life
-	queue queue
+	// queue are those that did not fail, failed the others.
+	queue, failed queue
 }
+
+// maxBackoff bounds how often the time until another attempt is doubled.
+const maxBackoff = 4
 
 // life is a register with a lifetime.
 type life struct {
@@ -26,6 +30,8 @@ type life struct {
 	// at is when to look at it next, place where it is in the queue.
 	at    time.Duration
 	place int
+	// failed counts the attempts that did, since it had that index.
+	failed int
 }
 
 // Due is a register whose lifetime is over.
@@ -65,6 +71,7 @@ func (l *Lifetimes) Saw(now time.Duration, key string, v *register.Value) {
 	case k.index >= v.Index():
 		return
 	}
+	l.move(k, 0)
 	if k.index == 0 || holds(ruleSameIndex) {
 		k.since = now
 	}
@@ -76,6 +83,33 @@ func (l *Lifetimes) Saw(now time.Duration, key string, v *register.Value) {
 	heap.Fix(&l.queue, k.place)
 }
 
+// in returns the queue that a register is in.
+func (l *Lifetimes) in(k *life) *queue {
+	if k.failed > 0 {
+		return &l.failed
+	}
+	return &l.queue
+}
+
+// move notes how often attempts failed.
+func (l *Lifetimes) move(k *life, failed int) {
+	heap.Remove(l.in(k), k.place)
+	k.failed = failed
+	heap.Push(l.in(k), k)
+}
+
+// Failed notes that an attempt to do what is due failed. Until the register is seen
+// to have changed it is due again by Again, after steps that double.
+func (l *Lifetimes) Failed(now time.Duration, key string) {
+	if k := l.known[key]; k != nil {
+		k.at = now + l.pause(k.failed+1)
+		l.move(k, k.failed+1)
+	}
+}
+
+// pause is the time until another attempt.
+func (l *Lifetimes) pause(failed int) time.Duration { return l.step << min(failed, maxBackoff) }
+
 // end is when the lifetime is over, though clocks run at different speeds.
 func (k *life) end() time.Duration {
 	if !holds(ruleSlack) {
@@ -86,20 +120,29 @@ func (k *life) end() time.Duration {
 
 func (l *Lifetimes) forget(k *life) {
 	delete(l.known, k.key)
-	heap.Remove(&l.queue, k.place)
+	heap.Remove(l.in(k), k.place)
 }
 
 // Due returns registers whose lifetimes are over, the longest first; it looks at up
 // to most. rank is the place of this node among the owners of a key that seem to be
 // up, from 0, and negative if it is none of them: then the register is forgotten.
-// What is due is due again a step later, until it is seen to have changed.
+// What is due is due again a step later, until it is seen to have changed, or Failed.
 func (l *Lifetimes) Due(now time.Duration, most int, rank func(key string) int) []Due {
+	return l.due(&l.queue, now, most, rank)
+}
+
+// Again is Due for what Failed, so that it is in nobody's way.
+func (l *Lifetimes) Again(now time.Duration, most int, rank func(key string) int) []Due {
+	return l.due(&l.failed, now, most, rank)
+}
+
+func (l *Lifetimes) due(q *queue, now time.Duration, most int, rank func(key string) int) []Due {
 	var due []Due
 	for range most {
-		if len(l.queue) == 0 || l.queue[0].at > now {
+		if len(*q) == 0 || (*q)[0].at > now {
 			break
 		}
-		k := l.queue[0]
+		k := (*q)[0]
 		n := rank(k.key)
 		if n < 0 {
 			l.forget(k)
@@ -107,9 +150,9 @@ func (l *Lifetimes) Due(now time.Duration, most int, rank func(key string) int) 
 		}
 		if k.at = k.end() + time.Duration(n)*l.step; k.at <= now {
 			due = append(due, Due{k.key, k.index})
-			k.at = now + l.step
+			k.at = now + l.pause(k.failed)
 		}
-		heap.Fix(&l.queue, k.place)
+		heap.Fix(q, k.place)
 	}
 	return due
 }

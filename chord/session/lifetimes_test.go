@@ -85,3 +85,38 @@ func TestLifetimesAreBounded(t *testing.T) {
 		t.Errorf("%d are known", l.Len())
 	}
 }
+
+// TestFailed: what fails is tried again after steps that double, apart from the
+// others, until it changes.
+func TestFailed(t *testing.T) {
+	l := NewLifetimes(step, 10)
+	again := func(now time.Duration, want ...Due) {
+		t.Helper()
+		if diff := cmp.Diff(want, l.Again(now, 10, first)); diff != "" {
+			t.Errorf("at %v: %s", now, diff)
+		}
+	}
+	l.Saw(0, "k", at(1, 64*time.Second))
+	l.Saw(1, "other", at(1, 64*time.Second))
+	due(t, l, 65*time.Second+1, first, Due{"k", 1}, Due{"other", 1})
+	now := 65 * time.Second
+	for _, steps := range []time.Duration{2, 4, 8, 16, 16} {
+		l.Failed(now, "k")
+		again(now + steps*step - 1)
+		now += steps * step
+		due(t, l, now, first, Due{"other", 1})
+		again(now, Due{"k", 1})
+		again(now + steps*step - 1)
+	}
+	l.Saw(now, "k", at(2, 64*time.Second))
+	l.Saw(now, "other", &register.Value{})
+	now += 65 * time.Second
+	again(now)
+	due(t, l, now, first, Due{"k", 2})
+	l.Failed(now, "other") // nobody knows it any more
+	l.Failed(now, "k")
+	if l.Saw(now, "k", &register.Value{}); l.Len() != 0 {
+		t.Errorf("%d are known", l.Len())
+	}
+	again(now + time.Hour)
+}
