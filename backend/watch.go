@@ -16,9 +16,10 @@ type Watcher interface {
 	// the state never had, also a greater one, returns at once.
 	//
 	// Watch may return for nothing, also q.After itself, but never often, and it
-	// misses no change: whoever passes on the last index sees the last state. When
-	// ctx ends first it fails with NoQuorum as every call does, and nothing was
-	// missed.
+	// misses no change: whoever passes on the last index sees the last state.
+	// Where the indexes of different keys have no order, that is so of a prefix if
+	// it is passed on within 20 s. When ctx ends first it fails with NoQuorum as
+	// every call does, and nothing was missed.
 	Watch(ctx context.Context, q WatchQuery) (index uint64, err error)
 }
 

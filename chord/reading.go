@@ -141,7 +141,10 @@ func (x *watched) take(r *reading) bool {
 	default:
 		index = max(index, r.index)
 	}
-	if index == x.index && news && !first {
+	switch {
+	case first || index < x.index:
+		x.since = time.Now()
+	case index == x.index && news:
 		x.belated++
 		x.met = time.Now()
 	}

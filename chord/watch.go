@@ -19,6 +19,11 @@ import (
 // the change. So a watch of a prefix also returns for nothing: at once when such a
 // change is met; and soon, once a call, while one may just have been met or may be
 // under way, since the caller may have listed before it.
+//
+// Nor is it known which changes came before a watched was made; and when the newest
+// deletion is forgotten, the index is what it was before it. So all who wait are told
+// for nothing watchAgain after that; and watchBelated after it, for those who have
+// come late. At these moments and not once a call: most who come back have been told.
 
 const (
 	// maxWatched bounds the keys and prefixes that are watched at one node, and
@@ -29,7 +34,7 @@ const (
 	// stamps may be under way.
 	watchUnderway = 2 * time.Second
 	// watchBelated is how long the callers are asked to look again after a change
-	// with a lower stamp.
+	// that the index does not show.
 	watchBelated = 20 * time.Second
 	// watchAgain is how long a watch waits when it will return for nothing.
 	watchAgain = time.Second
@@ -82,10 +87,12 @@ func (w *watching) wait(ctx context.Context, x *watched, after uint64) (uint64, 
 			}
 		}
 		told := fresh == 0 && (index != after || belated != x.belated)
-		if fresh == 0 && again == nil && x.doubtful(w.node.cfg.wall()) {
-			t := time.NewTimer(watchAgain)
-			defer t.Stop()
-			again = t.C
+		if fresh == 0 && again == nil {
+			if d := x.doubt(time.Now(), w.node.cfg.wall()); d > 0 {
+				t := time.NewTimer(d)
+				defer t.Stop()
+				again = t.C
+			}
 		}
 		w.mu.Unlock()
 		if told {
@@ -131,6 +138,8 @@ type watched struct {
 	// met is when the last one was met.
 	belated uint64
 	met     time.Time
+	// since is when the index of a prefix was first known, or fell.
+	since time.Time
 }
 
 // watchName is a key or a prefix.
@@ -139,13 +148,21 @@ type watchName struct {
 	prefix bool
 }
 
-// doubtful reports whether somebody who has seen the index may have missed a
-// change with a lower stamp.
-func (x *watched) doubtful(wall time.Time) bool {
+// doubt returns how long to wait before a caller who has seen the index is told for
+// nothing, as it may have missed a change that the index does not show; 0 if it has not.
+func (x *watched) doubt(now, wall time.Time) time.Duration {
 	if !x.prefix || x.index == 0 {
-		return false
+		return 0
 	}
-	return wall.Sub(register.TimeOf(x.index)) < watchUnderway || !x.met.IsZero() && time.Since(x.met) < watchBelated
+	if wall.Sub(register.TimeOf(x.index)) < watchUnderway || !x.met.IsZero() && now.Sub(x.met) < watchBelated {
+		return watchAgain
+	}
+	for _, at := range []time.Duration{watchAgain, watchBelated} {
+		if d := at - now.Sub(x.since); d > 0 {
+			return d
+		}
+	}
+	return 0
 }
 
 // enter returns what is watched under a name, with one more watcher.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/register"
 )
 
 // state watches until the index is another than after.
@@ -200,7 +202,56 @@ func TestWatchForgotten(t *testing.T) {
 	}, "the index of the prefix is still that of the deletion")
 }
 
-// TestManyWatches: idle watches cost little memory and no processor.
+// TestWatchAnew: who listed before anybody watched is told also of what the index
+// does not show.
+func TestWatchAnew(t *testing.T) {
+	change := func(t *testing.T, change func(nodes []*Node, key string)) {
+		// The first member owns a key, and is behind: so is the stamp of its change.
+		var ahead atomic.Int64
+		nodes := openMembers(t, 3, 3, func(i int, cfg *Config) {
+			cfg.forgetAge = 100 * time.Millisecond
+			if i > 0 {
+				cfg.wall = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			}
+		})
+		for _, n := range nodes {
+			waitReady(t, n)
+		}
+		var behind, others []string
+		for _, k := range numbered("n/", 100) {
+			if nodes[0].ring.Load().placement.Owners(k)[0].ID == nodes[0].ID() {
+				behind = append(behind, k)
+			} else {
+				others = append(others, k)
+			}
+		}
+		put(t, nodes[0], behind[0], "v")
+		ahead.Store(int64(10 * time.Second))
+		put(t, nodes[1], others[0], "v")
+		page, err := nodes[2].List(within(t, limit), backend.ListQuery{Prefix: "n/"})
+		require.NoError(t, err)
+		ahead.Store(int64(time.Minute)) // so that nothing seems to be under way
+		change(nodes, behind[0])
+		index, err := nodes[2].Watch(within(t, 5*time.Second), backend.WatchQuery{Prefix: "n/", After: page.Index})
+		require.NoError(t, err)
+		require.Equal(t, page.Index, index, "the index shows the change")
+	}
+	t.Run("a lower stamp", func(t *testing.T) {
+		change(t, func(nodes []*Node, key string) { put(t, nodes[0], key, "w") })
+	})
+	t.Run("a forgotten deletion", func(t *testing.T) {
+		change(t, func(nodes []*Node, key string) {
+			require.NoError(t, nodes[0].Delete(within(t, limit), key, backend.DeleteOptions{}))
+			eventually(t, func() bool {
+				_, there, err := nodes[2].store.Load(key)
+				return err == nil && !there
+			}, "it is not forgotten")
+		})
+	})
+}
+
+// TestManyWatches: idle watches cost little memory and no processor, even in the
+// second in which they are told for nothing.
 func TestManyWatches(t *testing.T) {
 	const (
 		watches   = 10_000
@@ -323,23 +374,54 @@ func TestTakeReading(t *testing.T) {
 		changed bool
 		index   uint64
 		belated uint64
+		anew    bool // whether what was before is not known
 	}{
-		{"first", reading{whole: true, index: 20, stamp: keys(10, 20)}, true, 20, 0},
-		{"the same", reading{whole: true, index: 20, stamp: keys(10, 20)}, false, 20, 0},
-		{"told again", reading{index: 10, stamp: keys(10)}, false, 20, 0},
-		{"newer", reading{index: 30, stamp: keys(30)}, true, 30, 0},
-		{"below", reading{index: 25, stamp: keys(30, 25)}, true, 30, 1},
-		{"below, of the whole", reading{whole: true, index: 30, stamp: keys(30, 25, 27)}, true, 30, 2},
-		{"one is gone, of the whole", reading{whole: true, index: 30, stamp: keys(30, 25)}, true, 30, 3},
-		{"the newest is forgotten", reading{index: 1, stamp: map[uint64]uint64{0: 0}}, true, 25, 3},
-		{"all is forgotten", reading{whole: true, index: 1, stamp: keys()}, true, 1, 3},
-		{"too many to know", reading{whole: true, index: 40, some: true, stamp: keys()}, true, 40, 3},
-		{"one of them", reading{index: 35, stamp: keys(35)}, true, 40, 4},
-		{"that one again", reading{index: 35, stamp: keys(35)}, false, 40, 4},
+		{"first", reading{whole: true, index: 20, stamp: keys(10, 20)}, true, 20, 0, true},
+		{"the same", reading{whole: true, index: 20, stamp: keys(10, 20)}, false, 20, 0, false},
+		{"told again", reading{index: 10, stamp: keys(10)}, false, 20, 0, false},
+		{"newer", reading{index: 30, stamp: keys(30)}, true, 30, 0, false},
+		{"below", reading{index: 25, stamp: keys(30, 25)}, true, 30, 1, false},
+		{"below, of the whole", reading{whole: true, index: 30, stamp: keys(30, 25, 27)}, true, 30, 2, false},
+		{"one is gone, of the whole", reading{whole: true, index: 30, stamp: keys(30, 25)}, true, 30, 3, false},
+		{"the newest is forgotten", reading{index: 1, stamp: map[uint64]uint64{0: 0}}, true, 25, 3, true},
+		{"all is forgotten", reading{whole: true, index: 1, stamp: keys()}, true, 1, 3, true},
+		{"too many to know", reading{whole: true, index: 40, some: true, stamp: keys()}, true, 40, 3, false},
+		{"one of them", reading{index: 35, stamp: keys(35)}, true, 40, 4, false},
+		{"that one again", reading{index: 35, stamp: keys(35)}, false, 40, 4, false},
 	} {
+		x.since = time.Time{}
 		require.Equal(t, step.changed, x.take(&step.r), step.name)
 		require.Equal(t, step.index, x.index, step.name)
 		require.Equal(t, step.belated, x.belated, step.name)
+		require.Equal(t, step.anew, !x.since.IsZero(), step.name)
+	}
+}
+
+// TestDoubt: all who wait are told for nothing after what the index can not show, at
+// two moments; each call is while it must be expected.
+func TestDoubt(t *testing.T) {
+	now := time.Now()
+	old := register.Timestamp(now.Add(-time.Minute))
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, c := range []struct {
+		name string
+		x    watched
+		wait time.Duration
+	}{
+		{"made just now", watched{index: 1, since: now}, watchAgain},
+		{"a little later", watched{index: old, since: ago(watchAgain / 4)}, watchAgain * 3 / 4},
+		{"once told", watched{index: old, since: ago(watchAgain)}, watchBelated - watchAgain},
+		{"much later", watched{index: old, since: ago(watchBelated - 1)}, 1},
+		{"told twice", watched{index: old, since: ago(watchBelated)}, 0},
+		{"young", watched{index: register.Timestamp(ago(watchUnderway / 2)), since: ago(time.Hour)}, watchAgain},
+		{"one was met", watched{index: old, since: ago(time.Hour), met: ago(watchBelated - 1)}, watchAgain},
+		{"one was met long ago", watched{index: old, since: ago(time.Hour), met: ago(watchBelated)}, 0},
+		{"not known yet", watched{}, 0},
+	} {
+		c.x.prefix = true
+		require.Equal(t, c.wait, c.x.doubt(now, now), c.name)
+		c.x.prefix = false
+		require.Zero(t, c.x.doubt(now, now), "a key; %s", c.name)
 	}
 }
 
