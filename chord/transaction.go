@@ -2,6 +2,7 @@ package chord
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/chord-plugin/chord-plugin/backend"
 	"github.com/chord-plugin/chord-plugin/chord/register"
@@ -100,21 +101,42 @@ type transaction struct {
 	// free has room for the one call that is under way.
 	free chan struct{}
 	tx   *txn.Tx
+	// ended: the call that is the last has had its turn, or has given up waiting for it.
+	ended atomic.Bool
 }
 
-// call makes one call after the other, and returns its error.
-func (t *transaction) call(ctx context.Context, key string, f func(r registers) error) error {
+// enter waits until no other call is under way, and returns why this one may not be.
+func (t *transaction) enter(ctx context.Context, key string) error {
+	if t.ended.Load() {
+		return over(key)
+	}
 	select {
 	case t.free <- struct{}{}:
 	case <-ctx.Done():
 		return t.node.usable(ctx, key)
 	}
-	defer func() { <-t.free }()
-	if !t.tx.Over() { // which is said first
-		if err := t.node.usable(ctx, key); err != nil {
-			return err
-		}
+	err := t.node.usable(ctx, key)
+	if t.ended.Load() { // which is said first
+		err = over(key)
 	}
+	if err != nil {
+		t.leave()
+	}
+	return err
+}
+
+func (t *transaction) leave() { <-t.free }
+
+func over(key string) error {
+	return backend.Errorf(backend.TxnDone, key, "the transaction was committed or rolled back before; begin another")
+}
+
+// call makes one call after the other, and returns its error.
+func (t *transaction) call(ctx context.Context, key string, f func(r registers) error) error {
+	if err := t.enter(ctx, key); err != nil {
+		return err
+	}
+	defer t.leave()
 	return failure(f(registers{t.node, ctx}), backend.TxnConflict)
 }
 
@@ -197,15 +219,18 @@ func (t *transaction) Rollback(ctx context.Context) error {
 	return t.end(ctx, func(registers) error { return t.tx.Rollback() })
 }
 
-// end makes the call that is the last, whatever it returns.
+// end makes the call that is the last, whatever it returns. Where another is under way
+// it waits for its turn, but no longer than ctx lasts.
 func (t *transaction) end(ctx context.Context, f func(r registers) error) error {
-	t.free <- struct{}{} // calls under way end with their contexts
-	defer func() { <-t.free }()
-	if !t.tx.Over() {
-		if err := t.node.usable(ctx, ""); err != nil {
-			_ = t.tx.Rollback()
-			return err
-		}
+	err := t.enter(ctx, "")
+	if err == nil {
+		defer t.leave()
+	}
+	if t.ended.Swap(true) {
+		return over("")
+	}
+	if err != nil {
+		return err
 	}
 	return failure(f(registers{t.node, ctx}), backend.TxnConflict)
 }

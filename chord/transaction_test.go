@@ -331,6 +331,41 @@ func TestStatusesAreForgotten(t *testing.T) {
 	}
 }
 
+// TestEndWhileAnotherCallWaits: Commit and Rollback keep to their own time while another
+// call of the transaction waits for a quorum, and it is over then.
+func TestEndWhileAnotherCallWaits(t *testing.T) {
+	nodes := openRing(t, 3)
+	put(t, nodes[0], "k", "v")
+	var txs []backend.Tx
+	for range 2 {
+		tx, err := nodes[0].Begin(within(t, limit), backend.TxOptions{})
+		require.NoError(t, err)
+		require.NoError(t, tx.Put(within(t, limit), "w", nil, backend.PutOptions{}))
+		txs = append(txs, tx)
+	}
+	require.NoError(t, nodes[1].Close())
+	require.NoError(t, nodes[2].Close())
+	ends := []func(context.Context) error{txs[0].Commit, txs[1].Rollback}
+	for i, tx := range txs {
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = tx.Get(ctx, "k") })
+		eventually(t, func() bool { return len(tx.(*transaction).free) == 1 }, "it does not read")
+		ended := make(chan error, 1)
+		wg.Go(func() { ended <- ends[i](within(t, 100*time.Millisecond)) })
+		select {
+		case err := <-ended:
+			require.Equal(t, backend.NoQuorum, backend.CodeOf(err), "%v", err)
+		case <-time.After(5 * time.Second):
+			t.Error("it waits for the other call")
+		}
+		require.ErrorIs(t, tx.Commit(t.Context()), backend.ErrTxnDone, "the other call waits on")
+		cancel()
+		wg.Wait()
+		require.ErrorIs(t, tx.Put(t.Context(), "k", nil, backend.PutOptions{}), backend.ErrTxnDone)
+	}
+}
+
 // TestTransactionOfAClosedNode: a transaction does not outlive its node.
 func TestTransactionOfAClosedNode(t *testing.T) {
 	n := openRing(t, 1)[0]

@@ -51,9 +51,6 @@ type rangeRead struct {
 	keys map[string]seen
 }
 
-// Over reports whether the transaction was committed or rolled back.
-func (tx *Tx) Over() bool { return tx.over }
-
 // Begin starts an interactive transaction.
 func (c *Coordinator) Begin(r Registers, readOnly bool) (*Tx, error) {
 	tx := c.begin(r, ID{})
