@@ -22,8 +22,6 @@ type listing struct {
 	// the one may have become the other while the listing was made.
 	alike func(a, b *register.Value) bool
 
-	// exact: also where only names are listed, the cells of viewed are those of its moment.
-	exact bool
 	// mayHush allows the listing to ask for quiet, which it does for as long as quiet;
 	// at once where it is tried again.
 	mayHush, again bool

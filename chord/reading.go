@@ -161,17 +161,24 @@ func (w *watching) look(ctx context.Context, x *watched, whole bool, keys []stri
 	case whole:
 		return w.node.lookUnder(ctx, x.name)
 	}
+	r := &reading{index: 1, stamp: make(map[uint64]uint64, len(keys))}
+	return r, w.node.stamps(ctx, keys, func(key string, stamp uint64) {
+		r.index = max(r.index, stamp)
+		r.stamp[hashOf(key)] = stamp
+	})
+}
+
+// stamps adds the stamps of keys, which it reads one by one.
+func (n *Node) stamps(ctx context.Context, keys []string, add func(key string, stamp uint64)) error {
 	stamps := make([]uint64, len(keys))
 	err := eachOf(len(keys), func(i int) (err error) {
-		stamps[i], err = w.node.stamp(ctx, keys[i])
+		stamps[i], err = n.stamp(ctx, keys[i])
 		return err
 	})
-	r := &reading{whole: whole, index: 1, stamp: make(map[uint64]uint64, len(keys))}
 	for i, key := range keys {
-		r.index = max(r.index, stamps[i])
-		r.stamp[hashOf(key)] = stamps[i]
+		add(key, stamps[i])
 	}
-	return r, err
+	return err
 }
 
 // stamp returns the stamp of the last change of a key, a deletion included, and 0
@@ -184,26 +191,46 @@ func (n *Node) stamp(ctx context.Context, key string) (uint64, error) {
 	return v.Stamp(), nil
 }
 
-// lookUnder reads the stamps of all keys under a prefix as one snapshot.
+// lookUnder reads the stamps of all keys under a prefix: of each as it was at some moment
+// of the call. What changes meanwhile is told by the feed, and read again; so this need
+// not be one snapshot, and ends however much is written.
 func (n *Node) lookUnder(ctx context.Context, prefix string) (*reading, error) {
 	st, err := n.serving(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
 	l := newListing(n, st, backend.ListQuery{Prefix: prefix})
-	l.exact = true
-	if _, err := l.run(ctx); err != nil {
+	for err == nil && !l.ended {
+		err = l.scan(ctx)
+	}
+	var again map[string]bool
+	if err == nil {
+		again, err = l.decide(ctx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("watch what begins with %q: %w", prefix, err)
 	}
-	r := &reading{whole: true, index: 1, stamp: map[uint64]uint64{}, some: len(l.viewed) > maxStamps}
-	for _, k := range l.viewed {
-		stamp := l.shown(&k.cell.cell.Value).Stamp()
-		r.index = max(r.index, stamp)
-		if stamp != 0 && !r.some {
-			r.stamp[hashOf(k.key)] = stamp
+	r := &reading{whole: true, index: 1, stamp: map[uint64]uint64{}}
+	add := func(key string, stamp uint64) {
+		if r.index = max(r.index, stamp); stamp != 0 && !r.some {
+			r.stamp[hashOf(key)] = stamp
+		}
+		if len(r.stamp) > maxStamps {
+			r.stamp, r.some = map[uint64]uint64{}, true
 		}
 	}
-	return r, nil
+	var apart []string // what the owners do not agree on, or has just ended
+	for key := range l.open {
+		apart = append(apart, key)
+	}
+	for _, k := range l.settled {
+		if again[k.key] {
+			apart = append(apart, k.key)
+			continue
+		}
+		add(k.key, l.shown(&k.cell.cell.Value).Stamp())
+	}
+	return r, n.stamps(ctx, apart, add)
 }
 
 var hashSeed = maphash.MakeSeed()

@@ -65,7 +65,7 @@ func (l *listing) refresh(ctx context.Context) (moves []txn.Move, err error) {
 // of the last decide, and sets viewed to what they saw at the others. again are keys for
 // which that is known already.
 func (l *listing) view(ctx context.Context, moves []txn.Move, again map[string]bool) (moved map[string]bool, err error) {
-	stood, err := l.node.txns.Stood(registers{l.node, ctx}, !l.q.Values && !l.exact, l.states, moves)
+	stood, err := l.node.txns.Stood(registers{l.node, ctx}, !l.q.Values, l.states, moves)
 	if err != nil {
 		return nil, failure(err, backend.Conflict)
 	}

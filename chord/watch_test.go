@@ -250,6 +250,67 @@ func TestWatchAnew(t *testing.T) {
 	})
 }
 
+// TestWatchUnderWriters: what is watched is read however much is written under it, and
+// each key as it is or was a moment ago.
+func TestWatchUnderWriters(t *testing.T) {
+	const (
+		writers  = 48
+		readings = 20
+	)
+	nodes := openRing(t, 3)
+	stop := make(chan struct{})
+	var writing sync.WaitGroup
+	var written [2 * writers]atomic.Uint64 // the indexes that were acknowledged
+	key := func(i int) string { return fmt.Sprint("busy/", i) }
+	for w := range writers {
+		writing.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				n, ctx := nodes[w%3], context.WithoutCancel(t.Context())
+				if w%8 > 0 {
+					index, err := n.Put(ctx, key(w), nil, backend.PutOptions{})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					written[w].Store(index)
+					continue
+				}
+				res, err := n.Txn(ctx, set("v", key(w), key(writers+w)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, r := range res.Results {
+					written[w+r.Op*writers].Store(r.Entry.ModifyIndex)
+				}
+			}
+		})
+	}
+	defer writing.Wait()
+	defer close(stop)
+	for range readings {
+		var before [len(written)]uint64
+		for i := range written {
+			before[i] = written[i].Load()
+		}
+		r, err := nodes[0].lookUnder(within(t, limit), "busy/")
+		require.NoError(t, err)
+		for i, least := range before {
+			if least > 0 {
+				require.GreaterOrEqual(t, r.stamp[hashOf(key(i))], least, key(i))
+				require.GreaterOrEqual(t, r.index, least)
+			}
+		}
+	}
+	_, err := state(within(t, limit), nodes[1], backend.WatchQuery{Prefix: "busy/", After: 1})
+	require.NoError(t, err)
+}
+
 // TestManyWatches: idle watches cost little memory and no processor, even in the
 // second in which they are told for nothing.
 func TestManyWatches(t *testing.T) {
