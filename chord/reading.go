@@ -60,7 +60,7 @@ func (w *watching) next() (x *watched, whole bool, keys []string) {
 	if whole = x.whole; whole {
 		x.reading++
 	}
-	x.whole, x.dirty = false, nil
+	x.whole, x.dirty, x.told = false, nil, 0
 	return x, whole, keys
 }
 
@@ -74,10 +74,7 @@ func (w *watching) done(x *watched, whole bool, r *reading, err error) {
 	}
 	if err != nil {
 		x.whole, x.dirty = true, nil
-		if len(w.failed) == 0 {
-			w.retry.Reset(watchRetry)
-		}
-		w.failed = append(w.failed, x)
+		w.rest(x)
 		return
 	}
 	changed := x.take(r)
@@ -88,7 +85,10 @@ func (w *watching) done(x *watched, whole bool, r *reading, err error) {
 		close(x.moved)
 		x.moved = make(chan struct{})
 	}
-	if x.whole || len(x.dirty) > 0 {
+	switch {
+	case x.told > maxDirty:
+		w.rest(x)
+	case x.whole || len(x.dirty) > 0:
 		w.enqueue(x)
 	}
 }

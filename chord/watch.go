@@ -127,6 +127,9 @@ type watched struct {
 	// queued: it waits for a reader. busy: one has it; there is one at a time, so
 	// that the index follows the state.
 	queued, busy bool
+	// told counts the changes since a reader took it; rests: it is read after a pause.
+	told  int
+	rests bool
 	// reading numbers the readings of the whole, read is the last that succeeded.
 	reading, read uint64
 

@@ -15,8 +15,9 @@ const (
 	watchSweep = 5 * time.Second
 	// watchReaders is how many keys or prefixes are read at a time.
 	watchReaders = 16
-	// watchRetry is the pause before something is read again that could not be.
-	watchRetry = 200 * time.Millisecond
+	// watchRest is the pause before something is read again that could not be, or
+	// under which more than maxDirty changes were told while it was read.
+	watchRest = 200 * time.Millisecond
 	// maxDirty bounds the keys of a prefix that wait to be read; beyond it, it is
 	// read as a whole.
 	maxDirty = 256
@@ -37,8 +38,8 @@ type watching struct {
 	watched map[watchName]*watched
 	filter  *filter
 	queue   []*watched // to be read
-	failed  []*watched // to be read again after a pause
-	retry   *time.Timer
+	resting []*watched // to be read after a pause
+	rested  *time.Timer
 }
 
 // tellsNothing is the filter while nothing is watched.
@@ -47,9 +48,9 @@ func tellsNothing() *filter { return newFilter([]string{"\x00"}) }
 func newWatching(n *Node) *watching {
 	w := &watching{
 		node: n, woken: make(chan struct{}, 1), work: make(chan struct{}, watchReaders), feeds: map[ring.Node]context.CancelFunc{},
-		watched: map[watchName]*watched{}, filter: tellsNothing(), retry: time.NewTimer(time.Hour),
+		watched: map[watchName]*watched{}, filter: tellsNothing(), rested: time.NewTimer(time.Hour),
 	}
-	w.retry.Stop()
+	w.rested.Stop()
 	return w
 }
 
@@ -69,7 +70,7 @@ func (w *watching) run() {
 	}
 	tick := time.NewTicker(watchSweep)
 	defer tick.Stop()
-	defer w.retry.Stop()
+	defer w.rested.Stop()
 	defer w.followAll(nil)
 	var followed *ringState
 	for {
@@ -77,7 +78,7 @@ func (w *watching) run() {
 		case <-w.woken:
 		case <-tick.C:
 			w.sweep()
-		case <-w.retry.C:
+		case <-w.rested.C:
 			w.again()
 		case <-w.node.ctx.Done():
 			return
@@ -189,6 +190,9 @@ func (w *watching) soilKeys(keys []string) {
 
 // soil has a key of what is watched read, or all of it. The lock is held.
 func (w *watching) soil(x *watched, key string, whole bool) {
+	if key != "" {
+		x.told++
+	}
 	if x.whole = x.whole || whole || len(x.dirty) >= maxDirty; x.whole {
 		x.dirty = nil
 	} else {
@@ -202,8 +206,8 @@ func (w *watching) soil(x *watched, key string, whole bool) {
 
 // enqueue gives x to the next reader. The lock is held.
 func (w *watching) enqueue(x *watched) {
-	if x.queued || x.busy {
-		return // whoever reads it looks again
+	if x.queued || x.busy || x.rests {
+		return // it is looked at again
 	}
 	x.queued = true
 	w.queue = append(w.queue, x)
@@ -213,12 +217,22 @@ func (w *watching) enqueue(x *watched) {
 	}
 }
 
-// again queues what could not be read.
+// rest has x read after a pause. The lock is held.
+func (w *watching) rest(x *watched) {
+	if len(w.resting) == 0 {
+		w.rested.Reset(watchRest)
+	}
+	x.rests = true
+	w.resting = append(w.resting, x)
+}
+
+// again queues what has rested.
 func (w *watching) again() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, x := range w.failed {
+	for _, x := range w.resting {
+		x.rests = false
 		w.enqueue(x)
 	}
-	w.failed = nil
+	w.resting = nil
 }
