@@ -97,6 +97,10 @@ func (n *Node) onScan(ctx context.Context, req *scanRequest) (*scanReply, error)
 		whole := req.Values && n.sendsData(st, c.Key, req.Down)
 		reply.Cells[i] = encodeScanCell(c.Key, &c.Cell, whole)
 	}
+	// What was written in a later epoch need not be here any more.
+	if _, err := n.owner(req.Epoch); err != nil {
+		return nil, err
+	}
 	return reply, nil
 }
 
@@ -162,6 +166,9 @@ func (n *Node) onChanges(ctx context.Context, req *changesRequest) (*changesRepl
 		if err := n.loadedIsDurable(ctx); err != nil {
 			return nil, &mesh.RemoteError{Code: codeStore, Message: err.Error()}
 		}
+	}
+	if _, err := n.owner(req.Epoch); err != nil { // as of a scan
+		return nil, err
 	}
 	return reply, nil
 }
