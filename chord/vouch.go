@@ -80,7 +80,7 @@ func (n *Node) comeBack(conf *ring.Configuration, boot uint64) {
 			delete(others, id)
 			asked[id] = true
 			if seen.Last.Boot > self.Boot || seen.Twice && seen.Last.Boot == self.Boot || seen.Last.Boot == self.Boot && seen.Last.Started != self.Started {
-				n.fail(&RestoredError{Dir: n.cfg.DataDir, By: name, Seen: seen.Last.Boot, Have: self.Boot})
+				n.refuse(&RestoredError{Dir: n.cfg.DataDir, By: name, Seen: seen.Last.Boot, Have: self.Boot})
 				return
 			}
 		}
@@ -103,6 +103,16 @@ func (n *Node) comeBack(conf *ring.Configuration, boot uint64) {
 			return
 		}
 	}
+}
+
+// refuse ends the node. Its data directory is refused at later starts too: each
+// counts, and the number would soon be higher than what was seen.
+func (n *Node) refuse(why *RestoredError) {
+	if err := n.store.Refuse(); err != nil {
+		n.fail(fmt.Errorf("%w (and this could not be noted in it: %w)", why, err))
+		return
+	}
+	n.fail(why)
 }
 
 // anyAlive reports whether gossip believes any of the members alive.

@@ -62,8 +62,11 @@ func (d *directory) begin(shards int) error {
 	if !ours {
 		return d.writeFormat(format{Product: product, Format: formatVersion, Shards: shards, State: stateNew})
 	}
-	if d.format.State != stateReady {
+	switch d.format.State {
+	case stateNew:
 		return d.removeDatabase()
+	case stateRefused:
+		return fmt.Errorf("data directory %s: %w", d.path, ErrRefused)
 	}
 	if _, err := d.fs.Stat(d.join(databaseName)); errors.Is(err, fs.ErrNotExist) {
 		return d.lost()
@@ -85,6 +88,17 @@ func (d *directory) ready() error {
 	f := d.format
 	f.State = stateReady
 	return d.writeFormat(f)
+}
+
+// refuse notes that the directory must not be opened again. What d.format says
+// stays: others read it meanwhile.
+func (d *directory) refuse() error {
+	f := d.format
+	f.State = stateRefused
+	if err := d.replaceFormat(f.encode()); err != nil {
+		return d.explain("write the FORMAT file of", err)
+	}
+	return nil
 }
 
 // makeDir makes the directory where it is missing, readable by its owner alone,

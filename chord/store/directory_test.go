@@ -211,3 +211,26 @@ func TestEmptyMountPointIsTaken(t *testing.T) {
 	require.NoError(t, os.Mkdir(dir+"/lost+found", 0o700))
 	mustOpen(t, Options{Dir: dir})
 }
+
+// TestRefused: a directory that was refused stays so until it is emptied.
+func TestRefused(t *testing.T) {
+	mem := vfs.NewMem()
+	s := mustOpen(t, small(mem))
+	who := s.Identity()
+	require.NoError(t, s.Refuse())
+	require.NoError(t, s.Close())
+	for range 3 {
+		_, err := Open(small(mem))
+		require.ErrorIs(t, err, ErrRefused)
+		require.ErrorContains(t, err, "store: data directory data: it was refused")
+		require.ErrorContains(t, err, "Empty the directory")
+	}
+	require.NoError(t, discard(mem, "data"))
+	require.NotEqual(t, who.Node, mustOpen(t, small(mem)).Identity().Node)
+
+	f := &fault{err: syscall.EIO, hit: func(op errorfs.Op) bool { return op.Kind == errorfs.OpRename }}
+	s = mustOpen(t, small(f.wrap(vfs.NewMem())))
+	f.on.Store(true)
+	require.ErrorContains(t, s.Refuse(), "cannot write the FORMAT file of it: input/output error")
+	f.on.Store(false)
+}

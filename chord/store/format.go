@@ -28,6 +28,9 @@ const (
 	// stateReady: the database holds an identity. From now on a missing database
 	// is lost data, not a new member.
 	stateReady = "ready"
+	// stateRefused: the directory is not the newest of its member, which must not
+	// come back with it. It stays so until the directory is emptied.
+	stateRefused = "refused"
 )
 
 // format is what the file FORMAT says.
@@ -66,8 +69,8 @@ func parseFormat(b []byte) (format, error) {
 	switch {
 	case f.Shards < 1 || f.Shards > MaxShards:
 		return format{}, fmt.Errorf("its FORMAT file is damaged: %d shards; allowed are 1 to %d", f.Shards, MaxShards)
-	case f.State != stateNew && f.State != stateReady:
-		return format{}, fmt.Errorf("its FORMAT file is damaged: the state is %q, neither %q nor %q", f.State, stateNew, stateReady)
+	case f.State != stateNew && f.State != stateReady && f.State != stateRefused:
+		return format{}, fmt.Errorf("its FORMAT file is damaged: the state is %q; allowed are %q, %q and %q", f.State, stateNew, stateReady, stateRefused)
 	case !bytes.Equal(f.encode(), b):
 		return format{}, errors.New("its FORMAT file is damaged: it is not written as this build writes it")
 	}

@@ -25,6 +25,9 @@ var (
 	ErrFailed = errors.New("the store has failed and acknowledges nothing until it is restarted")
 	// ErrInUse says that another process has the data directory open.
 	ErrInUse = errors.New("it is in use")
+	// ErrRefused says that Refuse was called on the data directory.
+	ErrRefused = errors.New("it was refused when its member was last started with it: it was restored from a backup or copied, " +
+		"and what the member promised since is not in it. Empty the directory and start again: the member returns as a new one and copies everything")
 
 	errLost    = errors.New("the database holds no identity")
 	errDamaged = errors.New("a row is not as it was written")
@@ -278,6 +281,16 @@ func (s *Store) Configuration() (*ring.Configuration, bool) { return s.chain.new
 
 // Failed returns why the store has failed, or nil.
 func (s *Store) Failed() error { return s.disk.err() }
+
+// Refuse makes the data directory one that Open answers with ErrRefused, until
+// Discard or somebody else empties it. It is durable when it returns. The store
+// stays open.
+func (s *Store) Refuse() error {
+	if err := s.dir.refuse(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
 
 // watch tells OnFail.
 func (s *Store) watch() {
