@@ -109,7 +109,9 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err := n.listen(boot, conf); err != nil {
 		return nil, err
 	}
-	if _, member := memberOf(conf, n.id); conf != nil && member && boot > 1 && (len(conf.New.Members) > 1 || len(cfg.Seeds) > 0) {
+	_, member := memberOf(conf, n.id)
+	returns := conf != nil && member && boot > 1 && (len(conf.New.Members) > 1 || len(cfg.Seeds) > 0)
+	if returns {
 		n.wg.Go(func() { n.comeBack(conf, boot) })
 	} else if conf != nil {
 		if err := n.activate(conf); err != nil {
@@ -126,6 +128,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		n.wg.Go(newForgetter(n, limit).run)
 		n.wg.Go(newSweeper(n, limit).run)
 		n.wg.Go(n.expirer.run)
+		n.wg.Go(func() { n.tellReserved(returns) })
 	}
 	n.wg.Go(n.repairs.run)
 	n.wg.Go(n.watching.run)

@@ -33,6 +33,10 @@ type peerState struct {
 	// number.
 	last  life
 	twice bool
+	// reserved is the highest that it told of its Node.reserved.
+	reserved uint64
+	// answered: it said what it knows of this node's lives.
+	answered bool
 }
 
 // lostGrace is how long a broken connection speaks against a node that gossip

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chord-plugin/chord-plugin/backend"
+	"github.com/chord-plugin/chord-plugin/chord/store"
 )
 
 // ringOf founds a ring of these members in directories of their own. reap is their
@@ -191,6 +192,33 @@ func startInstance(t testing.TB, cfg Config) *Instance {
 	return i
 }
 
+// refusedDirectory starts a member with a directory that is not its newest, again
+// and again as a service manager does.
+func refusedDirectory(t testing.TB, cfg Config, dir string) {
+	t.Helper()
+	cfg.DataDir = dir
+	for i := range 5 {
+		onLoopback(&cfg)
+		n, err := Open(cfg)
+		if i > 0 {
+			require.ErrorIs(t, err, store.ErrRefused)
+			require.ErrorContains(t, err, "it was restored from a backup or copied")
+			continue
+		}
+		require.NoError(t, err)
+		select {
+		case <-n.Done():
+		case <-n.Ready():
+			t.Error("it came back")
+		case <-time.After(limit):
+			t.Error("it goes on")
+		}
+		require.ErrorAs(t, n.Err(), new(*RestoredError))
+		require.Nil(t, n.ring.Load())
+		require.NoError(t, n.Close())
+	}
+}
+
 // TestRestoredFromBackup: a member does not come back with a data directory that
 // is older than what the others have seen of it.
 func TestRestoredFromBackup(t *testing.T) {
@@ -207,26 +235,30 @@ func TestRestoredFromBackup(t *testing.T) {
 		eventually(t, func() bool { return nodes[0].Node().peers.alive(again.ID().Node()) }, "it is not seen")
 		require.NoError(t, again.Close())
 	}
-	for i := range 5 { // started again and again, as by systemd, it has a higher number than was seen in the end
-		restored := configs[2]
-		restored.DataDir = backup
-		onLoopback(&restored)
-		n, err := Open(restored)
-		if i > 0 {
-			require.ErrorContains(t, err, "it was restored from a backup or copied")
-			continue
-		}
-		require.NoError(t, err)
-		select {
-		case <-n.Done():
-		case <-time.After(limit):
-			t.Error("it came back")
-		}
-		var want *RestoredError
-		require.ErrorAs(t, n.Err(), &want)
-		require.Nil(t, n.ring.Load())
-		n.Close()
+	refusedDirectory(t, configs[2], backup)
+}
+
+// TestRestoredFromThisLife: nor with one that was copied while it ran, last.
+func TestRestoredFromThisLife(t *testing.T) {
+	t.Parallel()
+	nodes, configs := ringOf(t, time.Hour, "a", "b", "c")
+	c := nodes[2].Node()
+	put(t, c, "k", "old")
+	snapshot := t.TempDir()
+	require.NoError(t, os.CopyFS(snapshot, os.DirFS(configs[2].DataDir)))
+	before := c.reserved()
+	eventually(t, func() bool { // the marks are ahead
+		put(t, c, "k", "new")
+		return c.reserved() > before
+	}, "the marks do not rise")
+	told := func(n *Node) uint64 {
+		n.peers.mu.Lock()
+		defer n.peers.mu.Unlock()
+		return n.peers.all[c.id.Node()].reserved
 	}
+	eventually(t, func() bool { return told(nodes[0].Node()) > before && told(nodes[1].Node()) > before }, "c does not tell")
+	require.NoError(t, nodes[2].Close())
+	refusedDirectory(t, configs[2], snapshot)
 }
 
 // A port that was chosen by chance is kept, and one that was asked for is not given up
