@@ -59,8 +59,13 @@ func (n *Node) handle() {
 // handleReshaping registers what a change of the ring needs.
 func (n *Node) handleReshaping() {
 	handleCall(n, callChain, func(_ context.Context, req *chainRequest) (*chainReply, error) { return n.onChain(req) })
-	n.mesh.HandleCall(callLives, func(_ context.Context, from ring.Node, _ mesh.Decoder) (any, error) { return n.onLives(from), nil })
-	n.mesh.HandleSend(sendReserved, n.onReserved)
+	n.mesh.HandleCall(callLives, func(_ context.Context, from ring.Node, body mesh.Decoder) (any, error) {
+		var req livesRequest
+		if err := body.Decode(&req); err != nil {
+			return nil, err
+		}
+		return n.onLives(from, &req), nil
+	})
 	n.mesh.HandleCall(callProgress, func(context.Context, ring.Node, mesh.Decoder) (any, error) { return n.onProgress() })
 	handleCall(n, callChangeRing, func(_ context.Context, req *changeRequest) ([]byte, error) {
 		return []byte{}, refused(n.reshaper.onChangeRing(req))

@@ -106,19 +106,21 @@ func Open(cfg Config) (_ *Node, err error) {
 	if n.store != nil {
 		n.expirer = newExpirer(n)
 	}
-	if err := n.listen(boot, conf); err != nil {
-		return nil, err
-	}
 	_, member := memberOf(conf, n.id)
 	returns := conf != nil && member && boot > 1 && (len(conf.New.Members) > 1 || len(cfg.Seeds) > 0)
+	if err := n.listen(boot, conf, returns); err != nil {
+		return nil, err
+	}
+	cameBack := make(chan struct{})
 	if returns {
-		n.wg.Go(func() { n.comeBack(conf, boot) })
-	} else if conf != nil {
-		if err := n.activate(conf); err != nil {
+		n.wg.Go(func() { n.comeBack(conf, boot, cameBack) })
+	} else {
+		close(cameBack)
+		if conf == nil {
+			n.wg.Go(n.findRing)
+		} else if err := n.activate(conf); err != nil {
 			return nil, err
 		}
-	} else {
-		n.wg.Go(n.findRing)
 	}
 	n.wg.Go(n.peers.run)
 	n.wg.Go(n.reshaper.run)
@@ -128,7 +130,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		n.wg.Go(newForgetter(n, limit).run)
 		n.wg.Go(newSweeper(n, limit).run)
 		n.wg.Go(n.expirer.run)
-		n.wg.Go(func() { n.tellReserved(returns) })
+		n.wg.Go(func() { n.tellReserved(cameBack) })
 	}
 	n.wg.Go(n.repairs.run)
 	n.wg.Go(n.watching.run)
@@ -232,8 +234,9 @@ func (n *Node) checkReplicas(conf *ring.Configuration) error {
 }
 
 // listen starts gossip and mesh. The mesh comes last: once it is started, others
-// may give this node a ring, which it then tells to gossip.
-func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
+// may give this node a ring, which it then tells to gossip. Of a member that returns
+// comeBack starts it.
+func (n *Node) listen(boot uint64, conf *ring.Configuration, returns bool) (err error) {
 	var ringID ring.RingID
 	var epoch uint64
 	if conf != nil {
@@ -249,12 +252,12 @@ func (n *Node) listen(boot uint64, conf *ring.Configuration) (err error) {
 	}
 	n.handle()
 	n.gossip, err = gossip.New(gossip.Config{
-		Name: n.cfg.Name, ID: n.id, Boot: boot, Role: string(n.cfg.Role),
+		Name: n.cfg.Name, ID: n.id, Boot: boot, Role: string(n.cfg.Role), Returning: returns,
 		BindAddr: n.cfg.GossipAddr, AdvertiseAddr: n.cfg.GossipAdvertise, Seeds: n.cfg.Seeds, Key: n.cfg.GossipKey,
 		MeshAddr: n.mesh.Advertised(), HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version, Expect: n.cfg.Expect,
 		RingID: ringID, Epoch: epoch, Logger: n.log.Named("gossip"), Profile: n.cfg.GossipProfile, Events: func(g gossip.Node) { n.peers.gossiped(g); n.repairs.gossiped(g) },
 	})
-	if err != nil {
+	if err != nil || returns {
 		return err
 	}
 	return n.mesh.Start()
@@ -413,11 +416,11 @@ func (n *Node) closeDrivers() {
 	}
 }
 
-// watchConflict stops the node when another one has its name.
+// watchConflict stops the node when another one has its name, or its identity.
 func (n *Node) watchConflict() {
 	select {
 	case err := <-n.gossip.Conflict():
-		n.fail(err)
+		n.conflicted(err)
 	case <-n.ctx.Done():
 	}
 }

@@ -76,7 +76,9 @@ func (p *peers) gossiped(g gossip.Node) {
 	s := p.state(g.ID)
 	before := s.gossip
 	s.gossip = g.State
-	s.lived(&g)
+	if !g.Returning { // else it may be a copy that nobody lets in
+		s.lived(&g)
+	}
 	p.mu.Unlock()
 	if st := p.node.ring.Load(); st != nil && g.Epoch > st.placement.Configuration().Epoch {
 		p.node.follower.wake()

@@ -259,6 +259,7 @@ func TestRestoredFromThisLife(t *testing.T) {
 	eventually(t, func() bool { return told(nodes[0].Node()) > before && told(nodes[1].Node()) > before }, "c does not tell")
 	require.NoError(t, nodes[2].Close())
 	refusedDirectory(t, configs[2], snapshot)
+	shaped(t, current(startInstance(t, configs[2])), "a", "b", "c") // the directory itself is as good as ever
 }
 
 // A port that was chosen by chance is kept, and one that was asked for is not given up

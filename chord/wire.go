@@ -8,8 +8,6 @@ import "github.com/chord-plugin/chord-plugin/mesh"
 const (
 	// sendRegister carries a register.Message.
 	sendRegister mesh.Type = 1
-	// sendReserved carries the sender's Node.reserved, 8 bytes big-endian.
-	sendReserved mesh.Type = 2
 )
 
 // Calls.

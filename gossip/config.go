@@ -38,6 +38,9 @@ type Config struct {
 	Key []byte
 	// MeshAddr, HTTPAddr and Version are told to the others.
 	MeshAddr, HTTPAddr, Version string
+	// Returning is for a member that had an earlier life, until LetIn: see
+	// Node.Returning.
+	Returning bool
 	// Expect is told to the others: how many members bootstrap waits for.
 	Expect int
 	// RingID and Epoch are what the node knows from its last run, if anything.

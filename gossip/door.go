@@ -193,7 +193,7 @@ func (g *Gossip) move() {
 func (g *Gossip) hearNotice(n Node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if e, ok := g.table.nodes[n.ID]; ok && e.Boot == n.Boot && g.ringsDiffer(&n) {
+	if e, ok := g.table.nodes[n.ID]; ok && e.sameLife(&n) && g.ringsDiffer(&n) {
 		n.GossipAddr = e.GossipAddr
 		_ = g.otherRing(&n) // logs it; there is nobody to return it to
 		g.partWith(n)
@@ -235,7 +235,7 @@ func (g *Gossip) sendAll(nodes []Node, msg []byte) {
 // behind, and sends it nothing until it has forgotten us. It needs g.mu.
 func (g *Gossip) partWith(n Node) {
 	e, ok := g.table.nodes[n.ID]
-	if !ok || e.Boot != n.Boot {
+	if !ok || !e.sameLife(&n) {
 		return // it was never let in
 	}
 	g.wire.sever(e.listName(), e.GossipAddr, time.Now().Add(g.profile.sever))
@@ -279,7 +279,7 @@ func (h hooks) NotifyLeave(p *memberlist.Node) {
 	h.g.mu.Lock()
 	defer h.g.mu.Unlock()
 	now := time.Now()
-	if h.g.table.end(n.ID, n.Boot, now) {
+	if h.g.table.end(&n, now) {
 		h.g.tell(n.ID)
 		h.g.table.trim(now)
 	}

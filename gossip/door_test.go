@@ -209,25 +209,72 @@ func TestSecondOfOneNameIsTold(t *testing.T) {
 	require.Equal(t, []State{Alive}, a.seen("b"))
 }
 
+// TestSameIdentityTwiceIsTold: of two lives that both answer one ends, and the other
+// hears of it only if it asks.
 func TestSameIdentityTwiceIsTold(t *testing.T) {
-	for _, boot := range []uint64{1, 2} {
-		t.Run(fmt.Sprintf("boot %d beside boot 1", boot), func(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		boot      uint64
+		returning bool
+		ends      string
+	}{
+		{"a copy beside its original", 2, true, "second"},
+		{"an old copy beside its original", 1, true, "second"},
+		{"a copy of the same start", 5, true, "second"},
+		{"one that was let in later", 6, false, "first"},
+		{"an earlier one that thaws", 4, false, "second"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			a := start(t, testConfig("a"))
-			b := start(t, testConfig("b", a))
-			meet(t, 10*time.Second, a, b)
 			c := testConfig("b", a)
-			c.Boot = boot
-			told := []*peer{start(t, c)}
-			if boot == 2 {
-				told = append(told, b) // to the others it is now the earlier life
+			c.Boot = 5
+			first := start(t, c)
+			meet(t, 10*time.Second, a, first)
+			c.Boot, c.Returning = tc.boot, tc.returning
+			second := start(t, c)
+			ends, stays := second, first
+			if tc.ends == "first" {
+				ends, stays = first, second
 			}
-			for _, p := range told {
-				err := conflictOf(t, p)
-				require.True(t, err.SameID)
-				require.ErrorContains(t, err, "another process runs with the identity")
+			err := conflictOf(t, ends)
+			require.True(t, err.SameID)
+			require.Equal(t, stays.Self().GossipAddr, err.Node.GossipAddr)
+			require.ErrorContains(t, err, "another process runs with the identity")
+			conflict := ends.FaceRivals()
+			require.ErrorAs(t, conflict, new(*ConflictError), "and again")
+			for range 3 {
+				_, err := stays.Join([]string{ends.Self().GossipAddr, a.Self().GossipAddr})
+				require.NotErrorAs(t, err, new(*ConflictError))
+				require.NoError(t, stays.FaceRivals())
 			}
+			require.Empty(t, stays.Conflict())
+			require.NoError(t, ends.Close())
+			eventually(t, 15*time.Second, "the others have the one that stays", func() bool {
+				return slices.Contains(a.Members(), stays.Self())
+			})
 		})
 	}
+}
+
+// TestLetIn: one that returns, and whose last life does not answer, takes its place
+// with the others once it is let in; a copy that is started then ends.
+func TestLetIn(t *testing.T) {
+	a := start(t, testConfig("a"))
+	b := start(t, testConfig("b", a))
+	meet(t, 10*time.Second, a, b)
+	require.NoError(t, b.Close()) // at once, while a still holds it for alive
+	c := testConfig("b", a)
+	c.Boot, c.Returning = 2, true
+	b = start(t, c)
+	<-b.Called()
+	require.NoError(t, b.FaceRivals())
+	require.NoError(t, b.LetIn())
+	eventually(t, 2*time.Second, "it is back", func() bool { return slices.Contains(a.Members(), b.Self()) })
+	c.Boot = 3
+	copied := start(t, c)
+	require.Equal(t, b.Self().GossipAddr, conflictOf(t, copied).Node.GossipAddr)
+	require.True(t, slices.Contains(a.Members(), b.Self()))
+	require.Empty(t, b.Conflict())
 }
 
 func TestNameOfADeadNodeIsFree(t *testing.T) {
@@ -259,4 +306,58 @@ func TestErrRefusedIsFoundInMemberlistsText(t *testing.T) {
 	err := explain(fmt.Errorf("failed to join: %v", fmt.Errorf("%w: because", ErrRefused)))
 	require.ErrorIs(t, err, ErrRefused)
 	require.NotErrorIs(t, explain(errors.New("no route")), ErrRefused)
+}
+
+// TestThawed: one that was out of reach while a later life of it was let in ends when
+// it is back, and the later one stays. One that was only not yet let in does not end it.
+func TestThawed(t *testing.T) {
+	var cut *cutter
+	a := start(t, testConfig("a"))
+	c := start(t, testConfig("c", a))
+	b := startOver(t, testConfig("b", a), func(w *wire) memberlist.Transport {
+		cut = &cutter{wire: w}
+		return cut
+	})
+	meet(t, 10*time.Second, a, b, c)
+	cut.set(func(string) bool { return true })
+	conf := testConfig("b", a)
+	conf.Boot, conf.Returning = 2, true
+	later := start(t, conf)
+	<-later.Called()
+	eventually(t, 10*time.Second, "b is missed", func() bool { return a.states()["b"] != Alive })
+	require.NoError(t, later.FaceRivals())
+	require.Empty(t, b.Conflict())
+	require.NoError(t, later.LetIn())
+	eventually(t, 10*time.Second, "it is let in", func() bool {
+		return slices.Contains(a.Members(), later.Self()) && slices.Contains(c.Members(), later.Self())
+	})
+	cut.set(nil)
+	require.Equal(t, later.Self().GossipAddr, conflictOf(t, b).Node.GossipAddr)
+	require.NoError(t, b.Close())
+	require.NoError(t, later.FaceRivals())
+	require.Empty(t, later.Conflict())
+	require.True(t, slices.Contains(a.Members(), later.Self()))
+}
+
+// TestOtherLife: whether another life is there is looked at when it is asked.
+func TestOtherLife(t *testing.T) {
+	a := start(t, testConfig("a"))
+	b := start(t, testConfig("b", a))
+	meet(t, 10*time.Second, a, b)
+	asker := b.Self()
+	_, yes := a.OtherLife(&asker)
+	require.False(t, yes, "itself")
+	asker.Boot++
+	_, yes = a.OtherLife(&asker)
+	require.False(t, yes, "the port is not free twice")
+	asker.GossipAddr = "127.0.0.1:1"
+	other, yes := a.OtherLife(&asker)
+	require.True(t, yes)
+	require.Equal(t, b.Self(), other)
+	require.NoError(t, b.Close())
+	_, yes = a.OtherLife(&asker)
+	require.False(t, yes, "it does not answer any more")
+	asker.ID = testID("unknown")
+	_, yes = a.OtherLife(&asker)
+	require.False(t, yes)
 }

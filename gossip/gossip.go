@@ -39,6 +39,7 @@ type Gossip struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	called chan struct{} // closed when the first round of calls has ended
 	closed chan struct{} // closed when Close is done
 	once   sync.Once
 	ending sync.Mutex // held by Leave and by Close
@@ -46,7 +47,7 @@ type Gossip struct {
 	mu       sync.Mutex // taken under memberlist's lock, never the other way round
 	self     Node
 	table    *table
-	rival    *rival
+	rivals   map[string]*rival // by listName and address; at most maxRivals
 	conflict *ConflictError
 	leaving  bool
 	moved    bool // the ring has changed, and the others are still to be told
@@ -82,12 +83,14 @@ func open(c Config, over func(*wire) memberlist.Transport) (*Gossip, error) {
 		dirty:     make(chan struct{}, 1),
 		conflicts: make(chan error, 1),
 		closed:    make(chan struct{}),
+		called:    make(chan struct{}),
+		rivals:    map[string]*rival{},
 		table:     newTable(),
 		self: Node{
 			ID: c.ID, Name: c.Name, Role: c.Role, State: Alive,
 			MeshAddr: c.MeshAddr, HTTPAddr: c.HTTPAddr, Version: c.Version,
 			RingID: c.RingID, Epoch: c.Epoch, Expect: c.Expect,
-			Boot: c.Boot, Started: uint64(now.UnixMilli()),
+			Boot: c.Boot, Started: uint64(now.UnixMilli()), Returning: c.Returning,
 		},
 	}
 	if g.log == nil {
@@ -196,6 +199,15 @@ func (g *Gossip) SetRing(id ring.RingID, epoch uint64) error {
 	return nil
 }
 
+// Called is closed when each seed, up to a limit, has been called once. Those with
+// this node's ID or name that the ones who answered know of are rivals then.
+func (g *Gossip) Called() <-chan struct{} { return g.called }
+
+// LetIn ends Node.Returning: from now on other lives of this ID give way.
+func (g *Gossip) LetIn() error {
+	return g.change(func(n *Node) { n.Returning = false })
+}
+
 // SetMeshAddr tells the others where this node's mesh listens, host:port.
 func (g *Gossip) SetMeshAddr(addr string) error {
 	return g.change(func(n *Node) { n.MeshAddr = addr })
@@ -255,7 +267,7 @@ func (g *Gossip) Join(seeds []string) (int, error) {
 		return 0, errWireClosed
 	}
 	n, err := g.list.Join(seeds)
-	if conflict := g.faceRival(); conflict != nil {
+	if conflict := g.FaceRivals(); conflict != nil {
 		return n, conflict
 	}
 	if err != nil {

@@ -23,6 +23,9 @@ const (
 // fields without changing it: what follows the known fields is skipped.
 const metaVersion = 1
 
+// returning is the byte that says Node.Returning.
+const returning = 1
+
 const (
 	idBytes   = ring.Bits / 8
 	ringBytes = 16
@@ -30,7 +33,8 @@ const (
 
 // encodeMeta writes what n tells of itself: version, role, ring ID (zero for
 // none), node ID, epoch, boot, started, expect, then name, mesh address, HTTP
-// address and version, each behind a length byte. Numbers are big-endian.
+// address and version, each behind a length byte, and returning for one that
+// returns. Numbers are big-endian.
 func encodeMeta(n *Node) ([]byte, error) {
 	if err := checkMeta(n); err != nil {
 		return nil, err
@@ -58,6 +62,9 @@ func encodeMeta(n *Node) ([]byte, error) {
 	for _, s := range []string{n.Name, n.MeshAddr, n.HTTPAddr, n.Version} {
 		b = append(b, byte(len(s)))
 		b = append(b, s...)
+	}
+	if n.Returning {
+		b = append(b, returning)
 	}
 	return b, nil
 }
@@ -104,6 +111,7 @@ func decodeMeta(b []byte) (Node, error) {
 		}
 		*s, b = string(b[1:1+b[0]]), b[1+b[0]:]
 	}
+	n.Returning = len(b) > 0 && b[0] == returning
 	return n, checkMeta(&n)
 }
 

@@ -31,6 +31,13 @@ func TestMetaFits(t *testing.T) {
 	back, err = decodeMeta(append(b, "a field of a later release"...))
 	require.NoError(t, err)
 	require.Equal(t, n, back)
+	n.Returning = true
+	more, err := encodeMeta(&n)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(more), memberlist.MetaMaxSize)
+	back, err = decodeMeta(more)
+	require.NoError(t, err)
+	require.Equal(t, n, back)
 	for i := range b {
 		_, err := decodeMeta(b[:i])
 		require.ErrorIs(t, err, errShortMeta)
@@ -75,6 +82,7 @@ func FuzzDecodeMeta(f *testing.F) {
 		b, err := encodeMeta(&n)
 		require.NoError(f, err)
 		f.Add(b)
+		f.Add(append(b, returning))
 	}
 	f.Add([]byte{})
 	f.Add([]byte("garbage"))

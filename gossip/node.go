@@ -67,9 +67,33 @@ type Node struct {
 	// Started is when it started by its own clock, in milliseconds since 1970.
 	// It only serves to settle which of two nodes with one name came first.
 	Started uint64
+	// Returning: it is not sure yet that no other life of its ID goes on, and takes
+	// no living one's place.
+	Returning bool
+}
+
+// sameLife reports whether two nodes with one ID are one process.
+func (n *Node) sameLife(o *Node) bool { return n.Boot == o.Boot && n.Started == o.Started }
+
+// yieldsTo reports whether, of two lives of one ID that both answer, n has to end:
+// one that returns, for one that is established; of two that return the one that
+// started later; else the earlier life, as the others have let the later one in
+// when this one did not answer.
+func (n *Node) yieldsTo(o *Node) bool {
+	switch {
+	case n.Returning != o.Returning:
+		return n.Returning
+	case n.Returning && n.Started != o.Started:
+		return n.Started > o.Started
+	case n.Boot != o.Boot:
+		return n.Boot < o.Boot
+	case n.Started != o.Started:
+		return n.Started < o.Started
+	}
+	return n.GossipAddr > o.GossipAddr
 }
 
 // listName is the node's name in memberlist. Each start of a node is a node of
 // its own there, so that a restarted one is back at once at whatever address,
-// and old news of its last life cannot hurt it.
-func (n *Node) listName() string { return fmt.Sprintf("%s.%x", n.ID.Node(), n.Boot) }
+// and old news of its last life, or of a copy, cannot hurt it.
+func (n *Node) listName() string { return fmt.Sprintf("%s.%x.%x", n.ID.Node(), n.Boot, n.Started) }

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -18,6 +19,7 @@ const (
 // both halves of a partition hold each other for dead and have forgotten to tell
 // each other so, they stay apart for good. The first round comes at once.
 func (g *Gossip) rejoin() {
+	var first sync.Once
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -40,6 +42,7 @@ func (g *Gossip) rejoin() {
 				g.log.Trace("a missed node does not answer", "called", addrs, "error", err)
 			}
 		}
+		first.Do(func() { close(g.called) })
 		// Half of the interval to one and a half: halves that lost each other at
 		// the same moment should not call at the same moment.
 		t.Reset(g.interval/2 + rand.N(g.interval))

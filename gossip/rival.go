@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	metrics "github.com/hashicorp/go-metrics/compat"
@@ -14,16 +15,19 @@ type ConflictError struct {
 	// Node is the other one.
 	Node Node
 	// SameID: it has our identity, so both run on one data directory or a copy.
-	// Then both are told, whoever came first, unless they even have one Boot.
+	// Then the other goes on: see Node.Returning and Node.Boot.
 	SameID bool
 }
 
 func (e *ConflictError) Error() string {
 	if e.SameID {
-		return fmt.Sprintf("another process runs with the identity %s of this node: %q at %s; give each node a data directory of its own and never copy one", e.Node.ID.Short(), e.Node.Name, e.Node.GossipAddr)
+		return fmt.Sprintf("another process runs with the identity %s of this node: %q at %s, which goes on; this one's data directory, or that one's, is a copy. Give each node a data directory of its own and never copy one", e.Node.ID.Short(), e.Node.Name, e.Node.GossipAddr)
 	}
 	return fmt.Sprintf("the name %q is taken by node %s at %s; give this node another name", e.Node.Name, e.Node.ID.Short(), e.Node.GossipAddr)
 }
+
+// maxRivals bounds the rivals that are looked at; further ones have to be met again.
+const maxRivals = 8
 
 // rival is a node that seems to have our name or identity, and to have been
 // there first. It may be long gone, as others learn of a death only after a
@@ -33,7 +37,10 @@ type rival struct {
 	sameID bool
 	first  time.Time // when it was first heard of
 	last   time.Time // and last
+	silent int       // how often it did not answer
 }
+
+func (r *rival) key() string { return r.node.listName() + " " + r.node.GossipAddr }
 
 // before reports whether a holds a name against b. All nodes must decide alike,
 // whoever they met first: a node with a configuration comes before one without,
@@ -53,13 +60,16 @@ func before(a, b *Node) bool {
 func (g *Gossip) rivalAtDoor(n *Node) error {
 	self := &g.self
 	switch {
-	case n.ID == self.ID && n.Boot < self.Boot:
-		if n.GossipAddr != self.GossipAddr {
-			g.meetRival(n, true) // if it still answers, it is more than a memory
-		}
+	case n.ID == self.ID && n.Boot < self.Boot && n.GossipAddr == self.GossipAddr:
 		return fmt.Errorf("%w: %s was this node's last life", ErrRefused, n.listName())
+	case n.ID == self.ID && !self.yieldsTo(n):
+		g.secondLife(n)
+		return fmt.Errorf("%w: %s at %s is another life of this node, and gives way", ErrRefused, n.listName(), n.GossipAddr)
 	case n.ID == self.ID:
-		g.meetRival(n, true)
+		g.meetRival(n, true) // if it still answers, it is more than a memory
+		if n.Boot < self.Boot {
+			return fmt.Errorf("%w: %s was this node's last life", ErrRefused, n.listName())
+		}
 		return &ConflictError{Node: *n, SameID: true}
 	case n.Name == self.Name:
 		if n.GossipAddr == self.GossipAddr {
@@ -88,14 +98,24 @@ func (g *Gossip) nameTaken(n, holder *Node) error {
 	return fmt.Errorf("%w: the name %q of %s at %s is taken by %s at %s", ErrRefused, n.Name, n.ID.Short(), n.GossipAddr, holder.ID.Short(), holder.GossipAddr)
 }
 
+// secondLife logs, once a minute, that there is a process with our identity that
+// has to end. It needs g.mu.
+func (g *Gossip) secondLife(n *Node) {
+	if n.Returning && g.limits.allow("second life", time.Now()) {
+		g.log.Warn("another process was started with a copy of this node's data directory; this node goes on", "addr", n.GossipAddr, "boot", n.Boot)
+	}
+}
+
 // meetRival notes a rival, to be looked at. It needs g.mu.
 func (g *Gossip) meetRival(n *Node, sameID bool) {
 	now := time.Now()
-	if r := g.rival; r != nil && r.node.ID == n.ID && r.node.Boot == n.Boot && r.node.GossipAddr == n.GossipAddr {
-		r.last = now
+	r := &rival{node: *n, sameID: sameID, first: now, last: now}
+	if old := g.rivals[r.key()]; old != nil {
+		r.first, r.silent = old.first, old.silent
+	} else if len(g.rivals) >= maxRivals {
 		return
 	}
-	g.rival = &rival{node: *n, sameID: sameID, first: now, last: now}
+	g.rivals[r.key()] = r
 }
 
 // NotifyConflict implements memberlist.ConflictDelegate: two nodes have one
@@ -110,39 +130,66 @@ func (h hooks) NotifyConflict(_, other *memberlist.Node) {
 	}
 	h.g.mu.Lock()
 	defer h.g.mu.Unlock()
+	if !h.g.self.yieldsTo(&n) {
+		h.g.secondLife(&n)
+		return
+	}
 	h.g.meetRival(&n, true)
 }
 
-// faceRival looks whether a rival that was met is alive, and if so reports it,
-// once, on Conflict, and returns it each time.
-func (g *Gossip) faceRival() error {
+// FaceRivals looks whether a rival that was met is alive, and if so reports it,
+// once, on Conflict, and returns it each time. It asks each rival settled times,
+// twice each, and no more; in the background they are asked as long as others name
+// them.
+func (g *Gossip) FaceRivals() error {
+	for range settled {
+		if err := g.faceRivals(settled); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settled is how often a rival is asked before it is taken for gone.
+const settled = 2
+
+// faceRivals asks the rivals that were silent less often than that.
+func (g *Gossip) faceRivals(below int) error {
+	var wg sync.WaitGroup
 	g.mu.Lock()
-	found := g.conflict
-	var r rival
-	met := g.rival != nil
-	if met {
-		r = *g.rival
+	for key, r := range g.rivals {
+		switch {
+		case r.sameID && !g.self.yieldsTo(&r.node):
+			delete(g.rivals, key) // this node was let in since
+		case r.silent < below:
+			wg.Go(func() { g.faceRival(key, r.node) })
+		}
 	}
 	g.mu.Unlock()
-	if found != nil {
-		return found
-	}
-	if !met {
-		return nil
-	}
-	alive := g.pingTwice(&r.node)
+	wg.Wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case g.conflict != nil:
+	if g.conflict != nil {
 		return g.conflict
+	}
+	return nil
+}
+
+// faceRival asks the rival at key.
+func (g *Gossip) faceRival(key string, n Node) {
+	alive := g.pingTwice(&n)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r := g.rivals[key]
+	switch {
+	case g.conflict != nil || r == nil || r.sameID && !g.self.yieldsTo(&r.node):
 	case alive, r.last.Sub(r.first) > g.profile.grace:
 		g.conflict = &ConflictError{Node: r.node, SameID: r.sameID}
 		g.conflict.Node.State = Alive
 		g.conflicts <- g.conflict // has room: it is sent once
-		return g.conflict
 	case time.Since(r.last) > g.profile.grace:
-		g.rival = nil // nobody names it any more
+		delete(g.rivals, key) // nobody names it any more
+	default:
+		r.silent++
 	}
-	return nil
 }

@@ -46,19 +46,19 @@ func (t *table) set(n Node, now time.Time) bool {
 	case !ok:
 		e = &entry{}
 		t.nodes[n.ID] = e
-	case e.Boot > n.Boot:
-		return false // news of an earlier life
+	case !e.State.gone() && !e.sameLife(&n) && n.yieldsTo(&e.Node), e.State.gone() && e.Boot > n.Boot && !e.Returning:
+		return false // news of an earlier life, or the other one may still answer
 	case e.State.gone():
 		t.gone--
 	}
 	n.State = Alive
-	if e.Boot == n.Boot && e.State == Suspect {
+	if e.sameLife(&n) && e.State == Suspect {
 		n.State = Suspect // what it says of itself is no answer to a ping
 	}
-	if e.State != n.State || e.Boot != n.Boot {
+	if e.State != n.State || !e.sameLife(&n) {
 		e.changed = now
 	}
-	if e.Boot != n.Boot {
+	if !e.sameLife(&n) {
 		e.leaving = false
 	}
 	e.Node = n
@@ -66,9 +66,9 @@ func (t *table) set(n Node, now time.Time) bool {
 }
 
 // end notes that memberlist holds a life of a node for dead.
-func (t *table) end(id ring.ID, boot uint64, now time.Time) bool {
-	e, ok := t.nodes[id]
-	if !ok || e.Boot != boot || e.State.gone() {
+func (t *table) end(n *Node, now time.Time) bool {
+	e, ok := t.nodes[n.ID]
+	if !ok || !e.sameLife(n) || e.State.gone() {
 		return false
 	}
 	e.State, e.changed = Dead, now
@@ -95,9 +95,9 @@ func (t *table) leave(id ring.ID, boot uint64) (news, changed bool) {
 }
 
 // answered notes whether a life of a node answered a ping.
-func (t *table) answered(id ring.ID, boot uint64, yes bool, now time.Time) bool {
-	e, ok := t.nodes[id]
-	if !ok || e.Boot != boot || e.State.gone() {
+func (t *table) answered(n *Node, yes bool, now time.Time) bool {
+	e, ok := t.nodes[n.ID]
+	if !ok || !e.sameLife(n) || e.State.gone() {
 		return false
 	}
 	s := Suspect

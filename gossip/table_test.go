@@ -14,6 +14,12 @@ func testNode(name string, boot uint64) Node {
 	return Node{ID: testID(name), Name: name, Role: RoleMember, Boot: boot, GossipAddr: name + ":1"}
 }
 
+// life is a life of a node.
+func life(name string, boot uint64) *Node {
+	n := testNode(name, boot)
+	return &n
+}
+
 func (t *table) state(name string) State {
 	if e, ok := t.nodes[testID(name)]; ok {
 		return e.State
@@ -24,25 +30,48 @@ func (t *table) state(name string) State {
 func TestTableLivesOfANode(t *testing.T) {
 	tb := newTable()
 	now := testTime
-	id := testID("a")
 	require.True(t, tb.set(testNode("a", 2), now))
 	require.False(t, tb.set(testNode("a", 1), now), "an earlier life")
-	require.False(t, tb.end(id, 1, now), "its death")
-	require.False(t, tb.answered(id, 1, false, now))
-	require.False(t, tb.end(testID("unknown"), 1, now))
-	require.False(t, tb.answered(id, 2, true, now), "no news")
-	require.True(t, tb.answered(id, 2, false, now))
+	require.False(t, tb.end(life("a", 1), now), "its death")
+	require.False(t, tb.answered(life("a", 1), false, now))
+	require.False(t, tb.end(life("unknown", 1), now))
+	require.False(t, tb.answered(life("a", 2), true, now), "no news")
+	require.True(t, tb.answered(life("a", 2), false, now))
 	require.Equal(t, Suspect, tb.state("a"))
 	require.True(t, tb.set(testNode("a", 2), now))
 	require.Equal(t, Suspect, tb.state("a"), "what it says of itself may be old")
-	require.True(t, tb.answered(id, 2, true, now))
+	require.True(t, tb.answered(life("a", 2), true, now))
 	require.Equal(t, Alive, tb.state("a"))
-	require.True(t, tb.end(id, 2, now))
+	require.True(t, tb.end(life("a", 2), now))
 	require.Equal(t, Dead, tb.state("a"))
 	require.Equal(t, 0, tb.living())
-	require.False(t, tb.answered(id, 2, true, now), "only memberlist raises the dead")
+	require.False(t, tb.answered(life("a", 2), true, now), "only memberlist raises the dead")
 	require.True(t, tb.set(testNode("a", 3), now))
 	require.Equal(t, Alive, tb.state("a"))
+	require.Equal(t, 1, tb.living())
+}
+
+// TestTableReturning: a life that returns takes no living one's place, and leaves
+// its own to any that does not.
+func TestTableReturning(t *testing.T) {
+	tb := newTable()
+	returns := testNode("a", 3)
+	returns.Returning = true
+	require.True(t, tb.set(returns, testTime), "nobody else has it")
+	require.True(t, tb.set(testNode("a", 2), testTime))
+	require.False(t, tb.set(returns, testTime), "the other one lives")
+	require.True(t, tb.answered(life("a", 2), false, testTime))
+	require.False(t, tb.set(returns, testTime), "it may only be slow")
+	require.True(t, tb.end(life("a", 2), testTime))
+	require.True(t, tb.set(returns, testTime))
+	require.Equal(t, 1, tb.living())
+	returns.Returning = false
+	require.True(t, tb.set(returns, testTime))
+	require.False(t, tb.set(testNode("a", 2), testTime))
+	returns.Boot, returns.Returning = 4, true
+	require.False(t, tb.set(returns, testTime))
+	returns.Returning = false
+	require.True(t, tb.set(returns, testTime), "it was let in")
 	require.Equal(t, 1, tb.living())
 }
 
@@ -55,11 +84,11 @@ func TestTableLeaveBeforeAndAfterDeath(t *testing.T) {
 	require.False(t, changed)
 	news, _ = tb.leave(id, 1)
 	require.False(t, news, "said before")
-	tb.end(id, 1, testTime)
+	tb.end(life("a", 1), testTime)
 	require.Equal(t, Left, tb.state("a"))
 
 	tb.set(testNode("a", 2), testTime)
-	tb.end(id, 2, testTime)
+	tb.end(life("a", 2), testTime)
 	require.Equal(t, Dead, tb.state("a"), "the intent was of the last life")
 	news, changed = tb.leave(id, 2)
 	require.True(t, news)
@@ -76,7 +105,7 @@ func TestTableForgets(t *testing.T) {
 		}
 		now := testTime.Add(time.Duration(i) * time.Second)
 		tb.set(n, now)
-		tb.end(n.ID, 1, now)
+		tb.end(&n, now)
 	}
 	tb.set(testNode("alive", 1), testTime)
 	tb.trim(testTime.Add(time.Hour))
@@ -96,7 +125,7 @@ func TestTableDueTakesTurns(t *testing.T) {
 		tb.set(testNode(fmt.Sprint(i), 1), testTime)
 	}
 	tb.set(testNode("dead", 1), testTime)
-	tb.end(testID("dead"), 1, testTime)
+	tb.end(life("dead", 1), testTime)
 	seen := map[string]bool{}
 	for round := range 5 {
 		due := tb.due(maxPings, testTime.Add(time.Duration(round)*time.Second))
@@ -124,7 +153,7 @@ func TestTableNamesake(t *testing.T) {
 	_, ok = tb.namesake(&other)
 	require.False(t, ok, "whoever has its port has outlived it")
 	other.GossipAddr = "other:1"
-	tb.answered(a.ID, 1, false, testTime)
+	tb.answered(&a, false, testTime)
 	_, ok = tb.namesake(&other)
 	require.False(t, ok, "one that does not answer holds no name")
 }

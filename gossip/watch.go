@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -36,7 +37,7 @@ func (g *Gossip) watch() {
 		}
 		wg.Go(func() {
 			// It is reported on Conflict; Join returns it too.
-			_ = g.faceRival()
+			_ = g.faceRivals(math.MaxInt)
 		})
 		wg.Wait()
 	}
@@ -52,19 +53,34 @@ func (g *Gossip) pingTwice(n *Node) bool {
 	return false
 }
 
-// look pings a node, again if it does not answer, and notes the outcome.
-func (g *Gossip) look(n *Node) {
+// look pings a node, again if it does not answer, and notes and returns the outcome.
+func (g *Gossip) look(n *Node) bool {
 	yes := g.pingTwice(n)
 	if g.ctx.Err() == nil { // else it is not its fault
 		g.answered(n, yes)
 	}
+	return yes
+}
+
+// OtherLife returns the life of a node's ID that the others have let in, if it is
+// another one than n, at another address, and answers a ping now.
+func (g *Gossip) OtherLife(n *Node) (Node, bool) {
+	g.mu.Lock()
+	e, ok := g.table.nodes[n.ID]
+	ok = ok && e.State == Alive && !e.Returning && !e.sameLife(n) && e.GossipAddr != n.GossipAddr
+	var other Node
+	if ok {
+		other = e.Node
+	}
+	g.mu.Unlock()
+	return other, ok && g.look(&other)
 }
 
 // answered notes whether a node answered a ping, of ours or of memberlist's.
 func (g *Gossip) answered(n *Node, yes bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.table.answered(n.ID, n.Boot, yes, time.Now()) {
+	if g.table.answered(n, yes, time.Now()) {
 		g.tell(n.ID)
 	}
 }

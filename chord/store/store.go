@@ -27,7 +27,7 @@ var (
 	ErrInUse = errors.New("it is in use")
 	// ErrRefused says that Refuse was called on the data directory.
 	ErrRefused = errors.New("it was refused when its member was last started with it: it was restored from a backup or copied, " +
-		"and what the member promised since is not in it. Empty the directory and start again: the member returns as a new one and copies everything")
+		"and what the member promised since is not in it. Empty the directory and start again: the member returns as a new one and copies everything; unless its member runs elsewhere, with the newer one")
 
 	errLost    = errors.New("the database holds no identity")
 	errDamaged = errors.New("a row is not as it was written")
