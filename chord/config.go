@@ -41,8 +41,9 @@ type Config struct {
 	GossipAdvertise string
 	// Seeds are the gossip addresses of nodes to meet.
 	Seeds []string
-	// GossipKey encrypts gossip: 16, 24 or 32 bytes, the same at all; nil is none.
-	GossipKey []byte
+	// GossipKeys are of 16, 24 or 32 bytes: the first encrypts gossip, and all others
+	// must have it, first or not; none are for no encryption.
+	GossipKeys [][]byte
 	// GossipProfile is "local", "lan" or "wan"; empty is chosen by the address.
 	GossipProfile string
 	// MeshAddr is the host:port that the mesh binds. A client may leave it empty.

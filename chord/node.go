@@ -253,7 +253,7 @@ func (n *Node) listen(boot uint64, conf *ring.Configuration, returns bool) (err 
 	n.handle()
 	n.gossip, err = gossip.New(gossip.Config{
 		Name: n.cfg.Name, ID: n.id, Boot: boot, Role: string(n.cfg.Role), Returning: returns,
-		BindAddr: n.cfg.GossipAddr, AdvertiseAddr: n.cfg.GossipAdvertise, Seeds: n.cfg.Seeds, Key: n.cfg.GossipKey,
+		BindAddr: n.cfg.GossipAddr, AdvertiseAddr: n.cfg.GossipAdvertise, Seeds: n.cfg.Seeds, Keys: n.cfg.GossipKeys,
 		MeshAddr: n.mesh.Advertised(), HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version, Expect: n.cfg.Expect,
 		RingID: ringID, Epoch: epoch, Logger: n.log.Named("gossip"), Profile: n.cfg.GossipProfile, Events: func(g gossip.Node) { n.peers.gossiped(g); n.repairs.gossiped(g) },
 	})

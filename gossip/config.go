@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	metrics "github.com/hashicorp/go-metrics/compat"
+	"github.com/hashicorp/memberlist"
 
 	"github.com/chord-plugin/chord-plugin/chord/ring"
 )
@@ -33,9 +34,10 @@ type Config struct {
 	// Seeds are host:port of nodes to call. New calls them in the background and
 	// goes on until they answer.
 	Seeds []string
-	// Key encrypts all gossip: 16, 24 or 32 bytes for AES-128, 192 or 256; nil
-	// for none. All nodes must have the same.
-	Key []byte
+	// Keys are of 16, 24 or 32 bytes for AES-128, 192 or 256. The first encrypts all
+	// gossip, and what any of them encrypted is read; none are for no encryption. All
+	// nodes must have the first of each other.
+	Keys [][]byte
 	// MeshAddr, HTTPAddr and Version are told to the others.
 	MeshAddr, HTTPAddr, Version string
 	// Returning is for a member that had an earlier life, until LetIn: see
@@ -115,10 +117,10 @@ func splitAddr(addr string) (host string, port int, err error) {
 
 // check says what is wrong with the parts of c that encodeMeta does not see.
 func (c *Config) check() error {
-	switch len(c.Key) {
-	case 0, 16, 24, 32:
-	default:
-		return fmt.Errorf("the gossip key has %d bytes; allowed are 16, 24 and 32", len(c.Key))
+	for _, key := range c.Keys {
+		if memberlist.ValidateKey(key) != nil {
+			return fmt.Errorf("a gossip key has %d bytes; allowed are 16, 24 and 32", len(key))
+		}
 	}
 	if c.RejoinInterval < 0 {
 		return fmt.Errorf("rejoin interval %s; it must not be negative", c.RejoinInterval)

@@ -133,7 +133,12 @@ func open(c Config, over func(*wire) memberlist.Transport) (*Gossip, error) {
 	m.Transport = over(g.wire)
 	m.BindAddr, m.BindPort = bind.ip.String(), bind.port
 	m.AdvertiseAddr, m.AdvertisePort = advertise.ip.String(), advertise.port
-	m.SecretKey = slices.Clone(c.Key)
+	if len(c.Keys) > 0 {
+		m.SecretKey = c.Keys[0]
+		if m.Keyring, err = memberlist.NewKeyring(c.Keys, m.SecretKey); err != nil {
+			return nil, err
+		}
+	}
 	m.Logger = l
 	m.MetricLabels = g.labels
 	h := hooks{g}

@@ -156,7 +156,7 @@ func TestNewErrors(t *testing.T) {
 		"missing port":                                    func(c *Config) { c.BindAddr = "127.0.0.1" },
 		"names no host":                                   func(c *Config) { c.BindAddr = ":7946" },
 		"every interface":                                 func(c *Config) { c.BindAddr = "0.0.0.0:0" },
-		"the gossip key has 5 bytes":                      func(c *Config) { c.Key = []byte("short") },
+		"a gossip key has 5 bytes":                        func(c *Config) { c.Keys = [][]byte{[]byte("short")} },
 		`gossip profile "moon"`:                           func(c *Config) { c.Profile = "moon" },
 		`seed "nowhere"`:                                  func(c *Config) { c.Seeds = []string{"nowhere"} },
 		"port 0 cannot be called":                         func(c *Config) { c.Seeds = []string{"127.0.0.1:0"} },
@@ -201,7 +201,7 @@ func TestKeys(t *testing.T) {
 	with := func(name string, key byte, seeds ...*peer) Config {
 		c := testConfig(name, seeds...)
 		if key != 0 {
-			c.Key = bytes.Repeat([]byte{key}, 32)
+			c.Keys = [][]byte{bytes.Repeat([]byte{key}, 32)}
 		}
 		return c
 	}
@@ -216,6 +216,21 @@ func TestKeys(t *testing.T) {
 		require.Len(t, c.Members(), 1)
 	}
 	require.Len(t, a.Members(), 2)
+}
+
+// A key is changed in three rounds of restarts: first all learn to read the new one,
+// then they write with it, then they forget the old one. Who is ahead by one round and
+// who is behind by one understand each other.
+func TestKeyIsChanged(t *testing.T) {
+	old, next := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 16)
+	rounds := [][][]byte{{old}, {old, next}, {next, old}, {next}}
+	for i, round := range rounds[1:] {
+		a, b := testConfig("a"), testConfig("b")
+		a.Keys = rounds[i]
+		behind := start(t, a)
+		b.Keys, b.Seeds = round, []string{behind.Self().GossipAddr}
+		meet(t, 10*time.Second, behind, start(t, b))
+	}
 }
 
 func TestThirtyMeet(t *testing.T) {

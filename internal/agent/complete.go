@@ -113,7 +113,7 @@ func (c *Config) checkSafety() error {
 func (c *Config) Unprotected() []string {
 	var open []string
 	gossips, meshes := !loopback(c.node.GossipAddr), !loopback(c.node.MeshAddr)
-	if (gossips || meshes) && c.node.GossipKey == nil {
+	if (gossips || meshes) && len(c.node.GossipKeys) == 0 {
 		open = append(open, fmt.Sprintf("gossip_key: it is not set, and gossip_addr %s or mesh_addr %s is not loopback: anybody there could join the ring; set the same gossip_key at every node (chord-plugin keygen makes one)", c.node.GossipAddr, c.node.MeshAddr))
 	}
 	if (gossips || meshes) && c.node.TLS == nil {

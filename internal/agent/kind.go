@@ -231,13 +231,24 @@ func checkHost(v string) error {
 	return nil
 }
 
-func gossipKey() kind {
-	return kind{secret: true, allowed: "16, 24 or 32 bytes in base64", set: func(c *Config, v string) error {
-		key, err := base64.StdEncoding.DecodeString(v)
-		if err != nil || !slices.Contains([]int{16, 24, 32}, len(key)) {
+// maxGossipKeys is enough to change one while the last change is not over.
+const maxGossipKeys = 4
+
+func gossipKeys() kind {
+	allowed := fmt.Sprintf("16, 24 or 32 bytes in base64, or up to %d of those, separated by commas", maxGossipKeys)
+	return kind{List: true, secret: true, allowed: allowed, set: func(c *Config, v string) error {
+		var keys [][]byte
+		for field := range strings.SplitSeq(v, ",") {
+			key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(field))
+			if err != nil || !slices.Contains([]int{16, 24, 32}, len(key)) {
+				return errRefused
+			}
+			keys = append(keys, key)
+		}
+		if len(keys) > maxGossipKeys {
 			return errRefused
 		}
-		c.node.GossipKey = key
+		c.node.GossipKeys = keys
 		return nil
 	}}
 }

@@ -91,7 +91,7 @@ func TestEverySetting(t *testing.T) {
 	require.NoError(t, certificates.Write(tls))
 	values := map[string]string{
 		"name": "n", "role": "member", "data_dir": "d", "memory": "false", "gossip_addr": "127.0.0.1:1", "gossip_advertise": "127.0.0.2:1",
-		"gossip_key": key32, "mesh_addr": "127.0.0.1:2", "mesh_advertise": "127.0.0.2:2", "http_addr": "127.0.0.1:3", "http_hosts": "a.example,b", "seeds": "127.0.0.1:4,localhost:5",
+		"gossip_key": key32 + ",a2tra2tra2tra2tra2traw==", "mesh_addr": "127.0.0.1:2", "mesh_advertise": "127.0.0.2:2", "http_addr": "127.0.0.1:3", "http_hosts": "a.example,b", "seeds": "127.0.0.1:4,localhost:5",
 		"expect": "3", "replicas": "2", "tokens": "8", "profile": "wan", "max_value_size": "1000", "http_max_value_size": "100",
 		"max_clock_drift": "5s", "max_outgoing": "7", "log_level": "debug", "log_json": "true", "insecure": "true",
 		"leave_on_stop": "true", "dead_member_reap_after": "off", "sync_rate": "3MiB", "repair_rate": "5000",
@@ -118,8 +118,8 @@ func TestEverySetting(t *testing.T) {
 			c.node.TLS = nil // it is made of functions
 			require.Equal(t, chord.Config{
 				Name: "n", Role: chord.RoleMember, DataDir: "d", GossipAddr: "127.0.0.1:1", GossipAdvertise: "127.0.0.2:1",
-				GossipKey: []byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f"),
-				MeshAddr:  "127.0.0.1:2", MeshAdvertise: "127.0.0.2:2", Seeds: []string{"127.0.0.1:4", "localhost:5"},
+				GossipKeys: [][]byte{[]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f"), []byte("kkkkkkkkkkkkkkkk")},
+				MeshAddr:   "127.0.0.1:2", MeshAdvertise: "127.0.0.2:2", Seeds: []string{"127.0.0.1:4", "localhost:5"},
 				Expect: 3, Replicas: 2, Tokens: 8, GossipProfile: "wan", MaxValueSize: 1000, MaxClockDrift: 5 * time.Second, MaxOutgoing: 7,
 				ReapAfter: -1, SyncRate: 3 << 20, RepairRate: 5000,
 			}, c.node)
@@ -202,7 +202,7 @@ func TestWrongValues(t *testing.T) {
 	}
 	// A key does not show in an error.
 	_, err := Load(fromHost(map[string]string{"gossip_key": "c2VzYW1l"}), nil, Standalone)
-	require.EqualError(t, err, "gossip_key: it is 8 characters that are not shown here; allowed is 16, 24 or 32 bytes in base64")
+	require.EqualError(t, err, "gossip_key: it is 8 characters that are not shown here; allowed is 16, 24 or 32 bytes in base64, or up to 4 of those, separated by commas")
 }
 
 func TestRates(t *testing.T) {
