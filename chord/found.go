@@ -108,6 +108,11 @@ func (n *Node) lookAround() error {
 	if len(n.cfg.Seeds) > 0 && n.mono() < seedGrace {
 		return fmt.Errorf("waiting %v for the seeds to show a ring before founding one alone", seedGrace)
 	}
+	for _, conn := range n.mesh.RoutingTable() {
+		if p := conn.Peer(); p.RingID != "" {
+			return fmt.Errorf("%q at %s is connected and in ring %s, of which gossip says nothing: is gossip_key the same here and there?", p.Name, p.Addr, p.RingID)
+		}
+	}
 	if patience := n.gossip.MissedWithin(); !n.cfg.Memory && n.mono() < patience {
 		return fmt.Errorf("the data directory is new: waiting %v for members of a ring that miss this one, before founding one alone", patience.Round(time.Second))
 	}

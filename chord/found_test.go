@@ -176,6 +176,20 @@ func TestFirstMemberLosesItsDisk(t *testing.T) {
 	require.Equal(t, "v", get(t, again, "k"))
 }
 
+// TestFirstMemberWithAnotherKey: nor does it if it was given another gossip key, or
+// none, and hears of the ring by the mesh alone.
+func TestFirstMemberWithAnotherKey(t *testing.T) {
+	t.Parallel()
+	first := openNode(t, Config{Name: "a", DataDir: t.TempDir(), Expect: 1})
+	waitReady(t, first)
+	rest := join(t, first, "b")
+	shaped(t, append(rest, first), "a", "b")
+	addr := first.MeshAddr()
+	require.NoError(t, first.Close())
+	again := openNode(t, Config{Name: "a", DataDir: t.TempDir(), Expect: 1, MeshAddr: addr, GossipKeys: [][]byte{make([]byte, 16)}})
+	noRing(t, again, `"b" at`, "is gossip_key the same")
+}
+
 // TestFounderThatMissedTheNews: a member that accepted and stopped before it heard
 // that all did is in that ring when it is back, and nobody founds another.
 func TestFounderThatMissedTheNews(t *testing.T) {
