@@ -26,7 +26,7 @@ run: build ## start a ring of five, load it into a host, kill two members (KEEP=
 test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes, hosts' suites
 	$(GO) vet ./...
 	$(GO) test -timeout 8m -p 3 -parallel 6 ./integration/soak ./chord $$($(GO) list ./... | grep -v -e '/integration' -e '/chord$$')
-	$(GO) test -timeout 8m -count 1 -p 1 -parallel 2 $$($(GO) list ./integration/... | grep -v soak)
+	$(GO) test -timeout 8m -count 1 -p 1 -parallel 3 $$($(GO) list ./integration/... | grep -v soak)
 	$(MAKE) hosts-fast
 
 mutations: ## take the rules of the protocols out, one by one: the simulations must notice
