@@ -26,14 +26,14 @@ run: build ## start a ring of five, load it into a host, kill two members (KEEP=
 test: build ## every test that ends within minutes: unit, scripts, simulation, crashes, real processes, hosts' suites
 	$(GO) vet ./...
 	$(GO) test -timeout 8m -p 3 -parallel 6 ./integration/soak ./chord $$($(GO) list ./... | grep -v -e '/integration' -e '/chord$$')
-	$(GO) test -timeout 8m -count 1 -p 1 -parallel 3 $$($(GO) list ./integration/... | grep -v soak)
+	$(GO) test -timeout 8m -count 1 -p 1 -parallel 2 $$($(GO) list ./integration/... | grep -v soak)
 	$(MAKE) hosts-fast
 
 mutations: ## take the rules of the protocols out, one by one: the simulations must notice
 	$(GO) test -timeout 15m -tags mutation -run TestMutations ./internal/sim ./internal/txnsim
 
-test-race: ## the tests under the race detector (the simulation is one goroutine and left out)
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e internal/sim -e internal/txnsim -e integration)
+test-race: ## the tests under the race detector, one ring at a time (the simulation is one goroutine and left out)
+	$(GO) test -race -p 1 -parallel 1 -timeout 60m $$($(GO) list ./... | grep -v -e internal/sim -e internal/txnsim -e integration)
 
 sim: ## SEEDS=n simulated runs from SEED
 	$(GO) test -timeout 0 -count 1 -v -run TestSeeds ./internal/sim -args -seeds=$(SEEDS) -seed=$(SEED)
