@@ -69,7 +69,7 @@ func folders(t testing.TB, n *Node, writers int) (whole func(*backend.ListResult
 // instant is without one that begins or ends; and the writers go on.
 func TestListBesideTransactions(t *testing.T) {
 	nodes := openRing(t, 5)
-	whole, commits := folders(t, nodes[0], 30)
+	whole, commits := folders(t, nodes[0], folderWriters)
 	for i := range 12 {
 		res, err := nodes[i%2].List(within(t, 3*limit), backend.ListQuery{Values: i%4 < 2})
 		require.NoError(t, err)
