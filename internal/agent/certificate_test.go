@@ -3,13 +3,8 @@ package agent
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"math/big"
 	"net"
 	"os"
@@ -21,54 +16,34 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/chord-plugin/chord-plugin/internal/certificates"
 )
 
 // issuer is an authority of a test, whose files are in dir.
 type issuer struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	*certificates.Authority
+	dir string
 }
 
 func newIssuer(t *testing.T) *issuer {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := certificates.NewAuthority()
 	require.NoError(t, err)
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(10 * 365 * 24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	i := &issuer{dir: t.TempDir(), cert: cert, key: key}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
-	require.NoError(t, err)
-	i.write(t, "ca.pem", "CERTIFICATE", der)
+	i := &issuer{a, t.TempDir()}
+	require.NoError(t, i.WriteAuthority(i.dir))
 	return i
 }
 
-func (i *issuer) write(t *testing.T, name, kind string, der []byte) {
-	t.Helper()
-	require.NoError(t, os.WriteFile(filepath.Join(i.dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
-}
-
-// issue makes a node's certificate that holds from now, with the changes of change.
+// issue writes a node's certificate that holds from now, with the changes of change.
 func (i *issuer) issue(t *testing.T, serial int64, lasts time.Duration, change func(*x509.Certificate)) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now().Add(-time.Second), NotAfter: time.Now().Add(lasts),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if change != nil {
-		change(cert)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, i.cert, &key.PublicKey, i.key)
-	require.NoError(t, err)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	require.NoError(t, err)
-	i.write(t, "cert.pem", "CERTIFICATE", der)
-	i.write(t, "key.pem", "EC PRIVATE KEY", keyDER)
+	require.NoError(t, i.WriteNode(i.dir, func(c *x509.Certificate) {
+		c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(serial), time.Now().Add(-time.Second), time.Now().Add(lasts)
+		if change != nil {
+			change(c)
+		}
+	}))
 }
 
 // settings are those of a node with these files.
