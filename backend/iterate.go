@@ -5,15 +5,21 @@ import (
 	"iter"
 )
 
-// pageSize is how many items the iterators fetch at a time.
-const pageSize = 1000
+const (
+	// PageSize is the most items that a walk fetches at a time, and FirstPage how many
+	// entries with values before it knows how large these are.
+	PageSize  = 1000
+	FirstPage = 16
+	// PageBytes is about how many bytes the values of a page of a walk have.
+	PageBytes = 8 << 20
+)
 
 // Items yields every entry under prefix in byte order. It is lazy and pages
-// underneath: each page is one atomic snapshot, the whole walk is not. After an
-// error it yields nothing more.
+// underneath: each page is one atomic snapshot, the whole walk is not. Large entries
+// come few at a time. After an error it yields nothing more.
 func Items(ctx context.Context, b Backend, prefix string) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
-		walk(ctx, b, ListQuery{Prefix: prefix, Limit: pageSize, Values: true}, func(it *ListItem, err error) bool {
+		walk(ctx, b, ListQuery{Prefix: prefix, Limit: FirstPage, Values: true}, func(it *ListItem, err error) bool {
 			if err != nil {
 				return yield(nil, err)
 			}
@@ -25,7 +31,7 @@ func Items(ctx context.Context, b Backend, prefix string) iter.Seq2[*Entry, erro
 // Keys yields every key under prefix in byte order, as Items does.
 func Keys(ctx context.Context, b Backend, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		walk(ctx, b, ListQuery{Prefix: prefix, Limit: pageSize}, func(it *ListItem, err error) bool {
+		walk(ctx, b, ListQuery{Prefix: prefix, Limit: PageSize}, func(it *ListItem, err error) bool {
 			if err != nil {
 				return yield("", err)
 			}
@@ -72,6 +78,12 @@ func valueOr(fallback []byte) func(*Entry, error) ([]byte, error) {
 	}
 }
 
+// NextPage returns the limit of the page after one of a walk: as many items as have
+// PageBytes if they are like those, but at most PageSize, and twice as many as the last.
+func NextPage(page *ListResult, q ListQuery) int {
+	return min(page.Fitting(PageBytes, PageSize), 2*q.Limit)
+}
+
 func walk(ctx context.Context, b Backend, q ListQuery, yield func(*ListItem, error) bool) {
 	for {
 		page, err := b.List(ctx, q)
@@ -88,5 +100,6 @@ func walk(ctx context.Context, b Backend, q ListQuery, yield func(*ListItem, err
 			return
 		}
 		q.After = page.Items[len(page.Items)-1].Name
+		q.Limit = NextPage(page, q)
 	}
 }

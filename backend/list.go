@@ -41,6 +41,36 @@ type ListItem struct {
 	Entry *Entry
 }
 
+// Size is how many bytes the name and the value have.
+func (it *ListItem) Size() int {
+	if it.Entry == nil {
+		return len(it.Name)
+	}
+	return len(it.Name) + len(it.Entry.Value)
+}
+
+// Fitting returns how many items have values of so many bytes together, if these are
+// like those of r: 1 to most. It is for walks, which do not know how large the values
+// are that come.
+func (r *ListResult) Fitting(bytes, most int) int {
+	size := 0
+	for i := range r.Items {
+		if e := r.Items[i].Entry; e != nil {
+			size += len(e.Value)
+		}
+	}
+	return max(1, min(most, bytes*len(r.Items)/max(1, size)))
+}
+
+// Size is how many bytes the names and values have together.
+func (r *ListResult) Size() int {
+	size := 0
+	for i := range r.Items {
+		size += r.Items[i].Size()
+	}
+	return size
+}
+
 // Names returns the names of all items.
 func (r *ListResult) Names() []string {
 	names := make([]string, len(r.Items))

@@ -119,10 +119,7 @@ func (h *Handler) bounded(ctx context.Context, from lister, q backend.ListQuery,
 // together, and how many they have.
 func fitting(page *backend.ListResult, bytes int) (n, size int) {
 	for _, it := range page.Items {
-		more := len(it.Name)
-		if it.Entry != nil {
-			more += len(it.Entry.Value)
-		}
+		more := it.Size()
 		if size+more > bytes {
 			break
 		}

@@ -12,10 +12,6 @@ import (
 const (
 	// followPause is the least time between two readings of the whole storage.
 	followPause = time.Second
-	// followPage is the most entries that one listing of a reading has, and
-	// followBytes about how many bytes they may have; see Fitting.
-	followPage  = 1000
-	followBytes = backend.MaxTxnSize
 	// followAlarm is how long following may fail until the log has errors and not
 	// warnings.
 	followAlarm = time.Minute
@@ -143,7 +139,7 @@ func (f *follower) read() (map[string]uint64, error) {
 		if !r.More || len(r.Items) == 0 {
 			return now, nil
 		}
-		q.Limit = Fitting(r, followBytes, followPage)
+		q.Limit = backend.NextPage(r, q)
 	}
 }
 

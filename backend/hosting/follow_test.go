@@ -46,7 +46,7 @@ func (u *unreadable) List(ctx context.Context, q backend.ListQuery) (*backend.Li
 		if err == nil {
 			u.mu.Lock()
 			defer u.mu.Unlock()
-			u.pages = append(u.pages, Size(r))
+			u.pages = append(u.pages, r.Size())
 		}
 		return r, err
 	case <-ctx.Done():
@@ -162,7 +162,7 @@ func TestFollowStartsWithoutReading(t *testing.T) {
 func TestFollowReadsSlowly(t *testing.T) {
 	u := &unreadable{takes: 700 * time.Millisecond}
 	following(t, u, func(t *testing.T, s *Store, r *record) {
-		for i := range followPage + 1 {
+		for i := range backend.PageSize + 1 {
 			require.NoError(t, s.Put(t.Context(), fmt.Sprintf("k/%04d", i), nil, false))
 		}
 		s.Follow(r.changed)
@@ -183,10 +183,10 @@ func TestFollowReadsLargeValues(t *testing.T) {
 			require.NoError(t, s.Put(t.Context(), fmt.Sprintf("k/%04d", i), value, false))
 		}
 		s.Follow(r.changed)
-		require.Greater(t, u.pages[0], followBytes, "of the first page nobody knew")
+		require.Greater(t, u.pages[0], backend.PageBytes, "of the first page nobody knew")
 		require.Greater(t, len(u.pages), 4)
 		for _, size := range u.pages[1:] {
-			require.LessOrEqual(t, size, followBytes)
+			require.LessOrEqual(t, size, backend.PageBytes)
 		}
 	})
 }

@@ -15,26 +15,9 @@ const (
 )
 
 // FirstPage is how many entries with their values are asked for at once while nothing is
-// known of how large they are.
+// known of how large they are. It is more than backend.FirstPage, since what a listing
+// does not hold whole has to be asked for anew, to be one snapshot.
 const FirstPage = 64
-
-// Size is how many bytes the names and values of a listing have together.
-func Size(r *backend.ListResult) int {
-	size := 0
-	for _, it := range r.Items {
-		size += len(it.Name)
-		if it.Entry != nil {
-			size += len(it.Entry.Value)
-		}
-	}
-	return size
-}
-
-// Fitting returns how many entries have about size bytes together, names and values, if
-// they are like those of r: 1 to most.
-func Fitting(r *backend.ListResult, size, most int) int {
-	return max(1, min(most, size*len(r.Items)/max(1, Size(r))))
-}
 
 // Snapshot answers a listing as of one instant after the call began. Where others write
 // so much that there is none to be had, it tries until the end of ctx. Callers with the

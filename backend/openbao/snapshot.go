@@ -145,7 +145,7 @@ func (t *readOnly) take(ctx context.Context, prefix string) (*taken, error) {
 		if err != nil {
 			return nil, err
 		}
-		size := hosting.Size(r)
+		size := r.Size()
 		if len(r.Items) > t.room || size > t.bytes || r.More && limit == maxSnapshot {
 			return nil, nil
 		}
@@ -155,7 +155,7 @@ func (t *readOnly) take(ctx context.Context, prefix string) (*taken, error) {
 			return &t.taken[len(t.taken)-1], nil
 		}
 		// Smaller ones may follow; this does not creep up to them.
-		limit = min(maxSnapshot, max(limit*3/2, hosting.Fitting(r, maxSnapshotBytes, maxSnapshot)))
+		limit = min(maxSnapshot, max(limit*3/2, r.Fitting(maxSnapshotBytes, maxSnapshot)))
 	}
 }
 

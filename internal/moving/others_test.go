@@ -163,23 +163,23 @@ func TestOthersChange(t *testing.T) {
 // TestManyOthers: more than are named are counted, and more than fit are refused.
 func TestManyOthers(t *testing.T) {
 	b := newBent(t, backend.DefaultLimits())
-	for i := range mostPage + 1 {
+	for i := range backend.PageSize + 1 {
 		_, err := b.Store.Put(t.Context(), fmt.Sprintf("v/%04d", i), nil, backend.PutOptions{})
 		require.NoError(t, err)
 	}
 	moved, err := run(t, importingVault(b, vaults(t), ""))
 	require.Error(t, err)
-	require.Equal(t, mostPage+1, moved.Refused.Count)
+	require.Equal(t, backend.PageSize+1, moved.Refused.Count)
 	require.Len(t, moved.Refused.First, maxNamed)
 
 	m := importingVault(b, vaults(t), DeleteOthers)
-	m.limit = mostPage
+	m.limit = backend.PageSize
 	_, err = run(t, m)
 	require.ErrorContains(t, err, "and the keys that it does not have are more than 1000")
 	require.Zero(t, b.puts)
 	m = importingVault(b, vaults(t), DeleteOthers)
 	moved, err = run(t, m)
 	require.NoError(t, err)
-	require.Equal(t, mostPage+1, moved.Deleted)
+	require.Equal(t, backend.PageSize+1, moved.Deleted)
 	has(t, b, "v/", "v/core/keyring")
 }

@@ -45,7 +45,7 @@ func values(n, size int) []Entry {
 	return entries
 }
 
-// TestPageSizes: a page has as many keys as make up about pageBytes, by what was seen,
+// TestPageSizes: a page has as many keys as make up about backend.PageBytes, by what was seen,
 // and a page that is too large is asked for again with half as many.
 func TestPageSizes(t *testing.T) {
 	export := func(most int, entries []Entry) (*sized, error) {
